@@ -1,0 +1,1 @@
+"""precomp: Neuroglancer Precomputed volumes as numpy arrays."""

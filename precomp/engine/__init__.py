@@ -1,0 +1,1 @@
+"""The chunk engine: knows stores, codecs and compressors, no service and no format."""

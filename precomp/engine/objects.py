@@ -1,0 +1,66 @@
+"""Whole objects, seen through their Content-Encoding: info files, manifests, mesh fragments."""
+
+from collections.abc import Callable
+
+import attrs
+
+from precomp.errors import ChunkDecodeError, PrecompError
+from precomp.interfaces import Blob, Buffer, Compressor, Store
+
+__all__ = ["Objects"]
+
+
+@attrs.frozen
+class Objects:
+    """Reads and writes the plain content of objects, whatever compression they are stored with.
+
+    Attributes:
+        store: where the objects are.
+        compressor: gives the Compressor for a Content-Encoding token (a Registry's bound method).
+    """
+
+    store: Store
+    compressor: Callable[[str], Compressor]
+
+    def read(self, key: str, max_size: int) -> Buffer | None:
+        """Return the decompressed object; None where there is none.
+
+        Raises ChunkDecodeError, naming the key, where the object is damaged or larger than
+        `max_size` bytes, and StoreError where it cannot be fetched.
+        """
+        blob = self.store.get(key)
+        return None if blob is None else self.plain(key, blob, max_size)
+
+    def plain(self, key: str, blob: Blob, max_size: int) -> Buffer:
+        """Return the content of a fetched blob; raises as `read` does."""
+        if blob.content_encoding is None:
+            if len(blob.data) > max_size:
+                raise ChunkDecodeError(
+                    f"{key}: expected at most {max_size} bytes, found {len(blob.data)}; "
+                    "the object is not what the layer's info says, write it again"
+                )
+            return blob.data
+        compressor = self.compressor(blob.content_encoding)
+        try:
+            return compressor.decompress(blob.data, max_size)
+        except PrecompError:
+            raise
+        except Exception as error:  # noqa: BLE001  a plugin's decoder may raise anything
+            raise ChunkDecodeError(
+                f"{key}: expected one {blob.content_encoding} stream of at most {max_size} bytes, "
+                f"found {len(blob.data)} damaged or overlong bytes ({error}); write it again"
+            ) from error
+
+    def write(
+        self,
+        key: str,
+        data: Buffer,
+        *,
+        encoding: str | None = None,
+        content_type: str | None = None,
+        cache_control: str | None = None,
+    ) -> None:
+        """Store `data`, compressed with `encoding` where one is given. Raises StoreError."""
+        if encoding is not None:
+            data = self.compressor(encoding).compress(data)
+        self.store.put(key, Blob(data, encoding, content_type, cache_control))

@@ -1,0 +1,1 @@
+"""The codecs that ship with precomp, each a plugin like a stranger's."""

@@ -1,0 +1,1 @@
+"""The compressors that ship with precomp, each a plugin like a stranger's."""
