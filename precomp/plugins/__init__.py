@@ -1,0 +1,94 @@
+"""Discovery: from the installed entry points to one immutable `Registry`.
+
+pluggy's own entry-point loading stops at the first plugin that cannot be imported and drops a second
+one of the same name without a word, so the loop is our own: each plugin is loaded and asked alone,
+and whatever it raises is its own failure.
+"""
+
+import functools
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, distributions
+
+import attrs
+
+from precomp.hookspecs import ENTRY_POINT_GROUP
+from precomp.plugins.probe import Probed, one_line, probe
+from precomp.plugins.records import Plugin, canonical
+from precomp.plugins.registry import Registry
+
+__all__ = ["DISABLE_VARIABLE", "Plugin", "Registry", "load"]
+
+DISABLE_VARIABLE = "PRECOMP_DISABLE_PLUGINS"
+_lock = threading.RLock()  # one thread runs the hooks; the others wait for its registry
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)  # the thread that held it is not in the child
+
+
+def load(disable: Iterable[str] = (), prefer: Iterable[str] = ()) -> Registry:
+    """Return the registry of all installed plugins; made once per process and set of arguments.
+
+    Args:
+        disable: entry point names, or `distribution:entry`, of plugins that shall not be imported.
+            Those that the environment variable `PRECOMP_DISABLE_PLUGINS` lists (with commas) are
+            added. Names of plugins that are not installed are fine.
+        prefer: distributions, entry point names or `distribution:entry`: where several plugins claim
+            one name, the first of these that is among them gets it.
+
+    A plugin that fails disturbs no other; `Registry.plugins` says why it failed. Raises ConfigError
+    where `prefer` names nothing that is installed.
+    """
+    from_environment = os.environ.get(DISABLE_VARIABLE, "").split(",")
+    blocked = {name.strip() for name in (*_names(disable), *from_environment)} - {""}
+    with _lock:
+        return _load(frozenset(blocked), tuple(_names(prefer)))
+
+
+def _names(names: Iterable[str]) -> Iterable[str]:
+    return (names,) if isinstance(names, str) else names
+
+
+@functools.lru_cache(maxsize=16)
+def _load(blocked: frozenset[str], prefer: tuple[str, ...]) -> Registry:
+    return Registry.assemble(_installed(blocked), prefer)
+
+
+def _installed(blocked: frozenset[str]) -> Iterator[Probed]:
+    """Yield every plugin on `sys.path`; of two copies of a distribution the first one counts."""
+    seen: set[str] = set()
+    for distribution in distributions():
+        try:
+            found = _of_distribution(distribution, blocked, seen)
+        except Exception as error:  # noqa: BLE001  anything may stand in another package's metadata
+            why = f"its metadata cannot be read: {one_line(error)}"
+            found = [Probed(Plugin("?", str(distribution.locate_file("")), "?", "failed", why))]
+        yield from found
+
+
+def _of_distribution(distribution: Distribution, blocked: frozenset[str], seen: set[str]) -> list[Probed]:
+    if f"[{ENTRY_POINT_GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
+        return []  # as nearly all are: parsing them costs ten times as much as this look
+    metadata = distribution.metadata
+    name, version = metadata["Name"], metadata["Version"]
+    if not name:
+        raise ValueError("METADATA has no Name")
+    if canonical(name) in seen:
+        return []
+    seen.add(canonical(name))
+    found = []
+    for entry_point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
+        plugin = Plugin(entry_point.name, name, version)
+        if any(plugin.answers_to(text) for text in blocked):
+            why = f"disabled by {DISABLE_VARIABLE} or by disable="
+            found.append(Probed(attrs.evolve(plugin, state="blocked", detail=why)))
+        else:
+            found.append(probe(plugin, entry_point.load))
+    return found

@@ -1,0 +1,140 @@
+"""One plugin alone: import it, check its hooks, collect what they declare, keep what it raises."""
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import attrs
+import pluggy
+
+from precomp import hookspecs
+from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
+from precomp.plugins.records import KINDS, Declaration, Kind, Plugin
+from precomp.url import did_you_mean, is_scheme
+
+__all__ = ["Probed", "one_line", "probe"]
+
+_log = logging.getLogger(__name__)
+_HOOKS = tuple(kind.hook for kind in KINDS.values())
+
+
+@attrs.frozen
+class Probed:
+    """A plugin and what it declares: nothing unless its state is `loaded`."""
+
+    plugin: Plugin
+    declarations: tuple[Declaration, ...] = ()
+
+
+def probe(origin: Plugin, load: Callable[[], object]) -> Probed:
+    """Load a plugin and run its hooks. Never raises: a failure is told by the state and detail."""
+    try:
+        declarations = tuple(_ask(f"{origin.distribution}:{origin.entry}", load()))
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
+        _log.info("plugin %s failed", origin, exc_info=True)
+        return Probed(attrs.evolve(origin, state="failed", detail=one_line(error)))
+    provides = tuple((declared.kind, declared.name) for declared in declarations)
+    return Probed(attrs.evolve(origin, provides=provides), declarations)
+
+
+def one_line(error: BaseException) -> str:
+    """Return an exception's class and message on one line."""
+    text = " ".join(str(error).split())
+    return text if type(error) is _BadPluginError else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
+class _Manager(pluggy.PluginManager):
+    """A manager that looks for specifications where they are: it is made once per plugin."""
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
+        return super().parse_hookspec_opts(module_or_class, name) if name in _HOOKS else None
+
+
+class _BadPluginError(Exception):
+    """A plugin can be imported, but its hooks are wrong; the message stands for itself."""
+
+
+def _ask(name: str, plugin: object) -> Iterator[Declaration]:
+    # A manager for this plugin only: a wrong or raising hook has no one else to disturb.
+    manager = _Manager(hookspecs.hookspec.project_name)
+    manager.add_hookspecs(hookspecs)
+    manager.register(plugin, name)
+    _check_hooks(manager, plugin)
+    seen: set[tuple[str, str]] = set()
+    for title, kind in KINDS.items():
+        for record in _call(getattr(manager.hook, kind.hook), kind):
+            declared = Declaration(title, getattr(record, kind.name), record)
+            _check(declared, kind)
+            if (title, declared.name) in seen:
+                raise _BadPluginError(f"{kind.hook} declares {title} {declared.name!r} twice")
+            seen.add((title, declared.name))
+            yield declared
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
+    callers = manager.get_hookcallers(plugin) or []
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        name = next(caller.name for caller in callers if not caller.has_spec())
+        raise _BadPluginError(
+            f"unknown hook {name!r}{did_you_mean(name, _HOOKS)}; the hooks are {', '.join(_HOOKS)}"
+        ) from error
+    implemented = {caller.name for caller in callers}
+    for hook in _HOOKS:
+        if hook not in implemented and callable(getattr(plugin, hook, None)):
+            raise _BadPluginError(f"{hook} lacks the decorator @precomp.hookspecs.hookimpl")
+    if not implemented:
+        raise _BadPluginError(f"it implements none of the hooks {', '.join(_HOOKS)}")
+
+
+def _call(hook: pluggy.HookCaller, kind: Kind) -> list[Any]:
+    if not hook.get_hookimpls():
+        return []
+    expected = f"{kind.hook}: expected an iterable of {kind.record.__name__}"
+    try:
+        results = [list(result) for result in hook()]
+    except (Exception, SystemExit) as error:
+        raise _BadPluginError(f"{expected}, found {one_line(error)}") from error
+    if not results:  # pluggy leaves None out
+        raise _BadPluginError(f"{expected}, found None")
+    records = [record for result in results for record in result]
+    for record in records:
+        if not isinstance(record, kind.record):
+            raise _BadPluginError(f"{expected}, found {record!r} in it")
+    return records
+
+
+def _check(declared: Declaration, kind: Kind) -> None:
+    name, record = declared.name, declared.record
+    wrong = f"{kind.hook}: {declared.kind} {name!r}: expected"
+    if not isinstance(name, str) or name.split() != [name.lower()]:
+        raise _BadPluginError(f"{wrong} a name in lower case without spaces")
+    if not callable(getattr(record, kind.factory)):
+        raise _BadPluginError(f"{wrong} a callable as {kind.factory!r}")
+    match record:
+        case ProtocolPlugin():
+            if not is_scheme(name):
+                raise _BadPluginError(f"{wrong} a scheme such as 'ftp' (letters, digits, '+', '-', '.')")
+            if record.options is not None and not attrs.has(record.options):
+                raise _BadPluginError(f"{wrong} an attrs class or None as 'options'")
+        case CodecPlugin():
+            for field in ("dtypes", "channels"):
+                value = getattr(record, field)
+                if value is not None and not _is_collection(value):
+                    raise _BadPluginError(f"{wrong} a tuple or None as {field!r}")
+        case CompressorPlugin():
+            suffixes = record.suffixes
+            if not (_is_collection(suffixes) and suffixes and all(map(_is_suffix, suffixes))):
+                raise _BadPluginError(f"{wrong} a tuple of suffixes such as ('.gz',)")
+        case MeshExporterPlugin():
+            if not _is_suffix(record.suffix):
+                raise _BadPluginError(f"{wrong} a suffix such as '.obj'")
+
+
+def _is_collection(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str)
+
+
+def _is_suffix(text: object) -> bool:
+    return isinstance(text, str) and len(text) > 1 and text.startswith(".") and "/" not in text

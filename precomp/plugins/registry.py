@@ -1,0 +1,185 @@
+"""The registry: names to declarations, fixed once it is made."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import attrs
+
+from precomp.errors import ConfigError, MissingDependencyError, PluginConflictError, PrecompError
+from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
+from precomp.interfaces import Compressor
+from precomp.plugins.probe import Probed, probe
+from precomp.plugins.records import KINDS, Plugin
+from precomp.url import did_you_mean
+
+__all__ = ["Registry"]
+
+
+@attrs.frozen
+class _Claim:
+    plugin: Plugin
+    record: Any
+
+
+# kind and name -> who claims it; more than one is a conflict
+_Claims: TypeAlias = Mapping[tuple[str, str], Sequence[_Claim]]
+
+
+@attrs.frozen(eq=False)
+class Registry:
+    """Everything that plugins provide. Immutable, safe to share between threads.
+
+    A lookup by name raises UnknownProtocolError or UnknownEncodingError where no loaded plugin
+    provides the name: the message lists what is known, what failed to load and why, and what is
+    disabled. It raises PluginConflictError where several do and `prefer` does not decide.
+
+    Attributes:
+        plugins: every plugin that was found, whatever became of it.
+    """
+
+    plugins: tuple[Plugin, ...]
+    _claims: _Claims = attrs.field(repr=False)
+    _built: dict[str, Compressor] = attrs.field(factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, plugins: Iterable[object], prefer: Iterable[str] = ()) -> "Registry":
+        """Make a registry of plugin modules or objects at hand, for tests and for embedding.
+
+        They are checked as installed ones are; their distribution reads `in-memory`, their entry
+        point is their `__name__` or the name of their class.
+        """
+        return cls.assemble(map(_probe_object, plugins), prefer)
+
+    @classmethod
+    def assemble(cls, probed: Iterable[Probed], prefer: Iterable[str] = ()) -> "Registry":
+        """Make a registry of plugins that were probed; `prefer` is that of `precomp.plugins.load`."""
+        found, wanted = tuple(probed), tuple(prefer)
+        _check_prefer(wanted, [one.plugin for one in found])
+        claims: dict[tuple[str, str], list[_Claim]] = {}
+        for one in found:
+            for declared in one.declarations:
+                claim = _Claim(one.plugin, declared.record)
+                claims.setdefault((declared.kind, declared.name), []).append(claim)
+        settled = {key: _settle(rivals, wanted) for key, rivals in claims.items()}
+        return cls(tuple(_judge(one.plugin, settled) for one in found), MappingProxyType(settled))
+
+    @property
+    def schemes(self) -> tuple[str, ...]:
+        """The protocols that are provided, sorted."""
+        return self._names("protocol")
+
+    @property
+    def encodings(self) -> tuple[str, ...]:
+        """The chunk encodings that are provided, sorted."""
+        return self._names("encoding")
+
+    @property
+    def suffixes(self) -> Mapping[str, tuple[str, ...]]:
+        """The file suffixes of each outer compression, `{"gzip": (".gz",), ...}`; the first is written."""
+        table = {}
+        for name in self._names("compressor"):
+            claims = self._claims["compressor", name]
+            table[name] = tuple(dict.fromkeys(suffix for claim in claims for suffix in claim.record.suffixes))
+        return MappingProxyType(table)
+
+    def protocol(self, scheme: str) -> ProtocolPlugin:
+        """Return what serves cloudpaths of `scheme`; raises as the class says."""
+        record: ProtocolPlugin = self._find("protocol", scheme).record
+        return record
+
+    def codec(self, encoding: str) -> CodecPlugin:
+        """Return what provides the chunk encoding; raises as the class says."""
+        record: CodecPlugin = self._find("encoding", encoding).record
+        return record
+
+    def exporter(self, name: str) -> MeshExporterPlugin:
+        """Return what writes the mesh file format; raises as the class says."""
+        record: MeshExporterPlugin = self._find("exporter", name).record
+        return record
+
+    def compressor_plugin(self, name: str) -> CompressorPlugin:
+        """Return what provides the outer compression; raises as the class says."""
+        record: CompressorPlugin = self._find("compressor", name).record
+        return record
+
+    def compressor(self, name: str) -> Compressor:
+        """Return the compressor at its default level, built once; cheap enough for every object.
+
+        Raises as the class says, and MissingDependencyError where its package is not installed.
+        """
+        built = self._built.get(name)
+        return built if built is not None else self._built.setdefault(name, self._build(name))
+
+    def _build(self, name: str) -> Compressor:
+        claim = self._find("compressor", name)
+        try:
+            built: Compressor = claim.record.build()
+        except PrecompError:
+            raise
+        except ImportError as error:
+            hint = claim.record.install_hint or "install the package it needs"
+            raise MissingDependencyError(
+                f"compressor {name!r} of {claim.plugin} cannot be built ({error}); {hint}"
+            ) from error
+        return built
+
+    def _names(self, kind: str) -> tuple[str, ...]:
+        return tuple(sorted(name for claimed, name in self._claims if claimed == kind))
+
+    def _find(self, kind: str, name: str) -> _Claim:
+        claims = self._claims.get((kind, name), ())
+        if len(claims) == 1:
+            return claims[0]
+        if not claims:
+            raise KINDS[kind].unknown("\n  ".join(self._unknown(kind, name)))
+        raise PluginConflictError(
+            f"{kind} {name!r} is claimed by {' and by '.join(str(claim.plugin) for claim in claims)}; "
+            "name the one to use in prefer=, or disable or uninstall the others"
+        )
+
+    def _unknown(self, kind: str, name: str) -> Iterator[str]:
+        known = self._names(kind)
+        yield f"unknown {kind} {name!r}{did_you_mean(name, known)}; known: {', '.join(known) or 'none'}"
+        for plugin in self.plugins:
+            if plugin.state in ("failed", "blocked"):
+                yield f"{plugin.state}: {plugin}: {plugin.detail}"
+        others = f"any other {kind} comes with another package or a later version of precomp"
+        yield f"{others}; `precomp plugins` lists what is installed"
+
+
+def _probe_object(plugin: object) -> Probed:
+    name = getattr(plugin, "__name__", type(plugin).__name__)
+    return probe(Plugin(name, "in-memory", "0"), lambda: plugin)
+
+
+def _check_prefer(prefer: Sequence[str], plugins: Sequence[Plugin]) -> None:
+    for text in prefer:
+        if not any(plugin.answers_to(text, distribution_alone=True) for plugin in plugins):
+            names = {name for plugin in plugins for name in (plugin.entry, plugin.distribution)}
+            raise ConfigError(
+                f"prefer: no plugin or distribution is called {text!r}{did_you_mean(text, names)}; "
+                f"expected one of {', '.join(sorted(names))}, or distribution:plugin"
+            )
+
+
+def _settle(claims: Sequence[_Claim], prefer: Sequence[str]) -> tuple[_Claim, ...]:
+    for text in prefer:
+        chosen = [claim for claim in claims if claim.plugin.answers_to(text, distribution_alone=True)]
+        claims = chosen or claims
+    return tuple(claims)
+
+
+def _judge(plugin: Plugin, settled: _Claims) -> Plugin:
+    """Return the plugin with what became of its names."""
+    conflicting, notes = False, []
+    for kind, name in plugin.provides:
+        claims = settled[kind, name]
+        rivals = [claim.plugin for claim in claims if claim.plugin is not plugin]
+        if rivals:
+            conflicting = conflicting or len(rivals) < len(claims)
+            verb = "is also claimed by" if len(rivals) < len(claims) else "is left to"
+            notes.append(f"{kind} {name!r} {verb} {' and '.join(map(str, rivals))}")
+    if not notes:
+        return plugin
+    return attrs.evolve(plugin, state="conflicting" if conflicting else "loaded", detail="; ".join(notes))

@@ -1,0 +1,8 @@
+"""Raises in a hook."""
+
+from precomp.hookspecs import hookimpl
+
+
+@hookimpl
+def precomp_register_compressors():
+    raise RuntimeError("the hook is\nout of order")
