@@ -1,0 +1,235 @@
+"""The store of `file://`: one file per object, compression shown by the name's suffix."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeAlias, TypeVar
+
+from precomp.errors import ConditionFailedError, StoreError
+from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
+from precomp_plugins._file_io import (
+    failure,
+    folder_stamp,
+    link_file,
+    read_file,
+    remove_file,
+    stat_file,
+    sync_folder,
+    write_file,
+)
+from precomp_plugins._file_list import list_files
+from precomp_plugins._file_lock import locked
+from precomp_plugins._file_names import check_file_key
+
+__all__ = ["FileStore"]
+
+_T = TypeVar("_T")
+_Name: TypeAlias = tuple[str, str | None]  # suffix, encoding
+_Look: TypeAlias = Callable[[str, str | None, ByteRange | None], _T | None]
+_PLAIN: _Name = ("", None)
+_ALWAYS_SYNCED = frozenset({"info", "provenance"})
+_LOOKS = 16  # at most, for an object whose file is renamed again and again meanwhile
+_SETTLED = (
+    3_000_000_000  # ns; a change later than this after a folder's mtime gives another mtime, even on FAT
+)
+
+
+class FileStore:
+    """Objects as files below the folder `root`, which need not exist and is made by the first put.
+
+    The object `a/b` is the file `a/b`, or `a/b.gz` and the like, after the table of `set_suffixes`.
+    Should several such twins exist, a get reads the one named like the last find in that folder,
+    else the plain one; a put leaves only its own. Hence no key may end in a suffix of the table.
+
+    A put replaces the file in one step: readers meet the old content or the new one, and a failure
+    leaves the old one. Names that start with a dot are no keys: `.NAME.lock` is the lock of a key and
+    `.NUMBERS.tmp` an unfinished file, there while somebody writes and after a writer was killed.
+
+    Content types are not kept and there are no versions. The store holds no open files: it may be
+    shared by threads, pickled, and used after a fork.
+
+    Args:
+        root: the folder.
+        fsync: sync file and folder in every put; `info` and `provenance` always are synced.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], fsync: bool = False) -> None:
+        folder = os.fspath(root)
+        self._prefix = (folder if os.path.isabs(folder) else os.path.abspath(folder)).rstrip("/") + "/"
+        self._fsync = fsync
+        self.set_suffixes({})
+
+    def __repr__(self) -> str:
+        return f"FileStore({self._prefix!r})"
+
+    def set_suffixes(self, suffixes: Mapping[str, Sequence[str]]) -> None:
+        """Take the table encoding -> suffixes; the first is written, all are read."""
+        names = (_PLAIN, *((suffix, encoding) for encoding, known in suffixes.items() for suffix in known))
+        self._names = names
+        self._suffixes = tuple(suffix for suffix, _ in names[1:])
+        self._suffix_of = {None: ""} | {encoding: known[0] for encoding, known in suffixes.items() if known}
+        self._order_from = {name: (name, *(other for other in names if other != name)) for name in names}
+        self._orders: dict[str, tuple[_Name, ...]] = {}  # folder -> names in the order to try
+        self._stamps: dict[str, int] = {}  # folder -> mtime in ns that any later change must alter
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        """Return the object or the part of it inside `byte_range` as stored; None means absent."""
+        return self._find(key, read_file, byte_range)
+
+    def stat(self, key: str) -> Stat | None:
+        """Return size and encoding; None means absent."""
+        return self._find(key, stat_file, None)
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> None:
+        """Store `blob` whole or not at all. There are no versions, so the result is None.
+
+        The only condition possible is that the object must not exist; a version raises StoreError.
+        """
+        path = self._path(key)
+        suffix = self._suffix(key, blob.content_encoding)
+        if condition is None:
+            self._write(key, path, suffix, blob.data)
+            if self._has_twin(path, suffix):
+                with locked(key, path):
+                    self._remove_twins(key, path, suffix)
+        elif condition.version is None:
+            self._put_new(key, path, suffix, blob.data)
+        else:
+            raise StoreError(
+                f"{key!r}: expected a condition without a version, found {condition.version!r}; local files "
+                "have no versions, use the store's update() instead"
+            )
+
+    def update(self, key: str, modify: Modify) -> None:
+        """Replace the object by `modify(object)` while holding the key's lock.
+
+        Updates of one key wait for each other; puts and deletes do not wait. `modify` must not put or
+        update the same key: that would wait for the lock for ever.
+        """
+        path = self._path(key)
+        with locked(key, path):
+            blob = modify(self.get(key))
+            if blob is None:
+                self.delete([key])
+            else:
+                suffix = self._suffix(key, blob.content_encoding)
+                self._write(key, path, suffix, blob.data)
+                self._remove_twins(key, path, suffix)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects, all twins of them; absent ones are fine. Folders stay."""
+        for key in keys:
+            path = self._path(key)
+            for suffix, _ in self._names:
+                try:
+                    remove_file(path + suffix)
+                except IsADirectoryError as error:
+                    if not suffix:
+                        raise failure("remove", key, path, error) from error
+                except OSError as error:
+                    raise failure("remove", key, path + suffix, error) from error
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield every key that starts with `prefix`, once; folders behind links too, but no cycles."""
+        if "/" in prefix:
+            check_file_key(prefix.rpartition("/")[0], ())
+        return list_files(self._prefix, prefix, self._suffixes)
+
+    def _path(self, key: str) -> str:
+        check_file_key(key, self._suffixes)
+        return self._prefix + key
+
+    def _suffix(self, key: str, encoding: str | None) -> str:
+        try:
+            return self._suffix_of[encoding]
+        except KeyError as error:
+            known = ", ".join(repr(name) for name in self._suffix_of if name) or "none"
+            raise StoreError(
+                f"{key!r}: the compression {encoding!r} has no file name suffix; known are {known}; "
+                "write it plain or install the compressor's plugin"
+            ) from error
+
+    def _find(self, key: str, look: _Look[_T], byte_range: ByteRange | None) -> _T | None:
+        path = self._path(key)
+        folder = key.rpartition("/")[0]
+        stamp = self._stamps.get(folder)
+        try:
+            for _ in range(_LOOKS):
+                found = self._look(folder, path, look, byte_range)
+                if found is not None:
+                    return found
+                # Another process may have renamed it behind our back, unless its folder did not change.
+                before, stamp = stamp, folder_stamp(path)
+                if stamp is None or stamp == before:
+                    break
+                if time.time_ns() - stamp > _SETTLED:
+                    self._stamps[folder] = stamp
+        except OSError as error:
+            raise failure("read", key, path, error) from error
+        return None
+
+    def _look(self, folder: str, path: str, look: _Look[_T], byte_range: ByteRange | None) -> _T | None:
+        order = self._orders.get(folder, self._names)
+        blocked = None
+        for name in order:
+            suffix, encoding = name
+            if name is not order[0] and not os.access(path + suffix, os.F_OK):
+                continue  # half the price of an open that fails
+            try:
+                found = look(path + suffix, encoding, byte_range)
+            except IsADirectoryError as error:
+                blocked = error if name is _PLAIN else blocked
+                continue
+            if found is not None:
+                if name is not order[0]:
+                    self._orders[folder] = self._order_from[name]
+                return found
+        if blocked:
+            raise blocked
+        return None
+
+    def _write(self, key: str, path: str, suffix: str, data: Buffer) -> None:
+        try:
+            write_file(path + suffix, data, self._syncs(key))
+        except OSError as error:
+            raise failure("write", key, path + suffix, error) from error
+
+    def _put_new(self, key: str, path: str, suffix: str, data: Buffer) -> None:
+        exists = f"{key!r}: expected no object, found one; nothing was written, read it or drop the condition"
+        with locked(key, path):
+            if self.stat(key) is not None:
+                raise ConditionFailedError(exists)
+            try:
+                write_file(path + suffix, data, self._syncs(key), link_file)
+                if self._has_twin(path, suffix):  # a put that waits for no lock came in between
+                    remove_file(path + suffix)
+                    raise FileExistsError
+            except FileExistsError as error:
+                raise ConditionFailedError(exists) from error
+            except OSError as error:
+                raise failure("write", key, path + suffix, error) from error
+
+    def _syncs(self, key: str) -> bool:
+        return self._fsync or key.rpartition("/")[2] in _ALWAYS_SYNCED
+
+    def _has_twin(self, path: str, suffix: str) -> bool:
+        for other, _ in self._names:  # noqa: SIM110  any() costs a fifth more, in every put
+            if other != suffix and os.access(path + other, os.F_OK):
+                return True
+        return False
+
+    def _remove_twins(self, key: str, path: str, suffix: str) -> None:
+        """Remove the other names of an object; the caller holds its lock.
+
+        Of two writers one holds the lock first and removes the other's file. That other then finds
+        its own file gone and leaves the first one's alone, so one of the two always stays.
+        """
+        try:
+            if os.path.isfile(path + suffix):
+                for other, _ in self._names:
+                    if other != suffix and os.path.isfile(path + other):
+                        remove_file(path + other)
+                if self._syncs(key):
+                    sync_folder(path.rpartition("/")[0])
+        except OSError as error:
+            raise failure("remove the old twin of", key, path + suffix, error) from error

@@ -1,0 +1,215 @@
+"""Whole files and folders of the local disk, through `os` alone; failures are plain OSErrors.
+
+`open().read()` and pathlib cost more than reading a small chunk does, hence the bare calls.
+"""
+
+import errno
+import itertools
+import os
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from precomp.errors import StoreError
+from precomp.interfaces import Blob, Buffer, ByteRange, Stat
+
+__all__ = [
+    "create_file",
+    "failure",
+    "folder_stamp",
+    "link_file",
+    "read_file",
+    "remove_file",
+    "replace_file",
+    "stat_file",
+    "stat_path",
+    "sync_folder",
+    "write_file",
+]
+
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+_counter = itertools.count()
+# Windows refuses to replace or remove a file that somebody has open; seconds to wait between attempts.
+_SHARING_PAUSES = (0.001, 0.004, 0.016, 0.064, 0.25) if os.name == "nt" else ()
+_ADVICE = {
+    errno.EACCES: "check the permissions of the file and its folders",
+    errno.EPERM: "check the permissions of the file and its folders",
+    errno.EROFS: "the file system is read-only, write elsewhere or remount it",
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room or ask for a larger quota",
+    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENAMETOOLONG: "file names end at 255 bytes, choose a shorter key",
+    errno.EISDIR: "expected a file, found a folder, remove it or choose another key",
+    errno.ENOTDIR: "expected a folder, found a file, remove it or choose another key",
+    errno.ENOLCK: "the file system keeps no locks, mount it with them",
+}
+# No such name, a file where a folder would be, or a name so long that no file can have it.
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+
+def failure(action: str, key: str, path: str, error: OSError) -> StoreError:
+    """Return the StoreError for a failed call, to be raised `from error`."""
+    advice = _ADVICE.get(error.errno or 0, "see the cause above")
+    return StoreError(f"{key!r}: cannot {action} {path}: {error.strerror or error}; {advice}")
+
+
+def read_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> Blob | None:
+    """Return the bytes of a file, those inside `byte_range` with the file's size; None where absent."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _BINARY)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+    try:
+        size = os.fstat(fd).st_size
+        if byte_range is None:
+            return Blob(_read(fd, size, 0), encoding)
+        start, stop = byte_range
+        return Blob(_read(fd, max(min(stop, size) - start, 0), start), encoding, size=size)
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, size: int, start: int) -> bytes:
+    data = _pread(fd, size, start)
+    if len(data) == size:
+        return data
+    parts = [data]  # a signal or the system's limit of 2 GiB cut it short, or the file shrank
+    while data and (size := size - len(data)):
+        start += len(data)
+        data = _pread(fd, size, start)
+        parts.append(data)
+    return b"".join(parts)
+
+
+if sys.platform == "win32":
+
+    def _pread(fd: int, size: int, start: int) -> bytes:
+        os.lseek(fd, start, os.SEEK_SET)
+        return os.read(fd, size)
+
+else:
+    _pread = os.pread
+
+
+def stat_path(path: str) -> os.stat_result | None:
+    """Return the status of a file or folder; None where absent."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
+
+
+def stat_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> Stat | None:
+    """Return the size of a file; None where absent. Takes the same arguments as `read_file`."""
+    found = stat_path(path)
+    if found is not None and stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return None if found is None else Stat(found.st_size, content_encoding=encoding)
+
+
+def folder_stamp(path: str) -> int | None:
+    """Return when the folder of a file last changed, in ns; None where the folder is absent."""
+    found = stat_path(path.rpartition("/")[0] or "/")
+    return None if found is None else found.st_mtime_ns
+
+
+def create_file(path: str, flags: int) -> int:
+    """Open a file that may be new, after making the folders that are missing."""
+    attempts = 10  # more than one fails only where somebody removes the folders at the same time
+    while True:
+        try:
+            return os.open(path, flags | os.O_CREAT | _BINARY, 0o666)
+        except FileNotFoundError:
+            attempts -= 1
+            if not attempts:
+                raise
+        with suppress(FileNotFoundError, FileExistsError):
+            os.makedirs(path.rpartition("/")[0], exist_ok=True)
+
+
+def replace_file(source: str, target: str) -> None:
+    """Move `source` over `target`."""
+    _despite_readers(lambda: os.replace(source, target))
+
+
+def link_file(source: str, target: str) -> None:
+    """Move `source` to `target`; FileExistsError where that exists already."""
+    os.link(source, target)
+    os.unlink(source)
+
+
+def remove_file(path: str) -> None:
+    """Remove a file; an absent one is fine."""
+    try:
+        _despite_readers(lambda: os.unlink(path))
+    except OSError as error:
+        if error.errno not in _ABSENT:
+            raise
+
+
+def _despite_readers(action: Callable[[], None]) -> None:
+    for pause in _SHARING_PAUSES:
+        try:
+            return action()
+        except PermissionError:
+            time.sleep(pause)
+    return action()
+
+
+def write_file(
+    path: str, data: Buffer, sync: bool, publish: Callable[[str, str], None] = replace_file
+) -> None:
+    """Write a file whole or not at all: under a temporary name beside it, which is then moved.
+
+    Args:
+        path: where to; missing folders are made.
+        data: the content.
+        sync: whether file and folder shall be on the disk before this returns.
+        publish: moves the finished file, `replace_file` or `link_file`.
+    """
+    folder = path.rpartition("/")[0]
+    fd, temporary = _create_temporary(folder)
+    try:
+        try:
+            view = memoryview(data)
+            written = os.write(fd, view)
+            while written < view.nbytes:
+                written += os.write(fd, view.cast("B")[written:])
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)  # before the move: a network disk may only now report that it is full
+        publish(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if sync:
+        sync_folder(folder)
+
+
+def _create_temporary(folder: str) -> tuple[int, str]:
+    while True:
+        # Short, however long the key is. O_EXCL, since machines that share the disk share no counter.
+        path = f"{folder}/.{os.getpid():x}-{threading.get_ident():x}-{next(_counter):x}.tmp"
+        with suppress(FileExistsError):
+            return create_file(path, os.O_WRONLY | os.O_EXCL), path
+
+
+def sync_folder(folder: str) -> None:
+    """Have the names in a folder written to the disk, where the system can (Windows cannot)."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,87 @@
+"""A lock of the operating system for one key, which a killed holder frees.
+
+Every holder opens the lock file anew, and a lock belongs to what was opened, so threads of one
+process exclude each other just as processes do.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from precomp_plugins._file_io import create_file, failure
+
+__all__ = ["locked"]
+
+_LONGEST_NAME = 128  # bytes; beyond it `.NAME.lock` may be too long where NAME itself is not
+
+
+@contextmanager
+def locked(key: str, path: str) -> Iterator[None]:
+    """Hold the lock of `key`, `.NAME.lock` beside its file at `path`, making missing folders.
+
+    The lock file is removed at the end. One that a killed process left is simply used.
+    Raises StoreError where it cannot be made or locked; what the body raises passes.
+    """
+    name = _lock_name(path)
+    try:
+        fd = _acquire(name)
+    except OSError as error:
+        raise failure("lock", key, name, error) from error
+    try:
+        yield
+    finally:
+        _release(fd, name)
+
+
+def _lock_name(path: str) -> str:
+    folder, _, name = path.rpartition("/")
+    encoded = os.fsencode(name)
+    if len(encoded) > _LONGEST_NAME:
+        name = hashlib.sha256(encoded).hexdigest()
+    return f"{folder}/.{name}.lock"
+
+
+def _acquire(name: str) -> int:
+    while True:
+        fd = create_file(name, os.O_RDWR)
+        try:
+            _lock(fd)
+            # The holder before us has removed the file that we waited for; a third may hold a new one.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(fd), os.stat(name)):
+                    return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(fd: int) -> None:
+        while True:
+            with suppress(OSError):  # gives up after ten seconds
+                return msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
+
+    def _release(fd: int, name: str) -> None:
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+        os.close(fd)
+        with suppress(OSError):  # somebody waits for it and has it open: that one will remove it
+            os.unlink(name)
+
+else:
+    import fcntl
+
+    def _lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def _release(fd: int, name: str) -> None:
+        try:
+            with suppress(OSError):
+                os.unlink(name)
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a child forked meanwhile has the file open too
+        finally:
+            os.close(fd)
