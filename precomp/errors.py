@@ -14,6 +14,8 @@
     |-- UnsupportedError                                             (NotImplementedError)
     `-- MissingDependencyError                                       (ImportError)
 
+    PrecompWarning (a UserWarning): what is allowed but will surprise somebody
+
 A message names the key or argument, what was found, what was expected and what to do next.
 """
 
@@ -33,6 +35,7 @@ __all__ = [
     "OutOfBoundsError",
     "PluginConflictError",
     "PrecompError",
+    "PrecompWarning",
     "ReadOnlyError",
     "ScaleNotFoundError",
     "StoreError",
@@ -45,6 +48,10 @@ __all__ = [
 
 class PrecompError(Exception):
     """The base of every error that precomp raises."""
+
+
+class PrecompWarning(UserWarning):
+    """Something is allowed, but other programs will not read it or it costs more than it seems to."""
 
 
 class ArgumentError(PrecompError, ValueError):

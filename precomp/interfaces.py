@@ -24,6 +24,7 @@ __all__ = [
     "Compressor",
     "Condition",
     "DecodesInto",
+    "GetsRanges",
     "MeshExporter",
     "Modify",
     "ReadsRanges",
@@ -169,6 +170,15 @@ class SupportsUpdate(Protocol):
 
         `modify` may be called more than once. What it raises passes through and nothing is written.
         """
+        ...
+
+
+@runtime_checkable
+class GetsRanges(Protocol):
+    """A store that reads several ranges of one object as it was at one moment."""
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return the parts in the order of `ranges`, all of the same version; None means absent."""
         ...
 
 

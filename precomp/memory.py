@@ -7,7 +7,7 @@ that name the same path share it; a child made by fork starts with a copy and go
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition, Stat
@@ -64,12 +64,12 @@ class MemoryStore:
         """Return the object or the part of it inside `byte_range`; None means absent."""
         check_key(key)
         blob = self._tree.objects.get(self._prefix + key)
-        if blob is None or byte_range is None:
-            return blob
-        start, stop = byte_range
-        if start < 0:
-            raise StoreError(f"{key}: a byte range starts at 0 or later, found {start}; correct the range")
-        return blob._replace(data=blob.data[start : max(start, stop)], size=len(blob.data))
+        return blob if blob is None or byte_range is None else _part(key, blob, byte_range)
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return several parts of the object, all of one version; None means absent."""
+        blob = self.get(key)
+        return None if blob is None else [_part(key, blob, byte_range) for byte_range in ranges]
 
     def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str:
         """Store a copy of `blob` and return its version.
@@ -130,6 +130,13 @@ def clear_shared() -> None:
     """Remove every object from this process's namespace, for tests."""
     with _lock:
         _shared.objects.clear()
+
+
+def _part(key: str, blob: Blob, byte_range: ByteRange) -> Blob:
+    start, stop = byte_range
+    if start < 0:
+        raise StoreError(f"{key}: a byte range starts at 0 or later, found {start}; correct the range")
+    return blob._replace(data=blob.data[start : max(start, stop)], size=len(blob.data))
 
 
 def _described(version: str | None) -> str:

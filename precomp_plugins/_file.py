@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
@@ -12,6 +12,7 @@ from precomp_plugins._file_io import (
     folder_stamp,
     link_file,
     read_file,
+    read_ranges,
     remove_file,
     stat_file,
     sync_folder,
@@ -25,7 +26,7 @@ __all__ = ["FileStore"]
 
 _T = TypeVar("_T")
 _Name: TypeAlias = tuple[str, str | None]  # suffix, encoding
-_Look: TypeAlias = Callable[[str, str | None, ByteRange | None], _T | None]
+_Look: TypeAlias = Callable[[str, str | None, Any], _T | None]
 _PLAIN: _Name = ("", None)
 _ALWAYS_SYNCED = frozenset({"info", "provenance"})
 _LOOKS = 16  # at most, for an object whose file is renamed again and again meanwhile
@@ -75,6 +76,10 @@ class FileStore:
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         """Return the object or the part of it inside `byte_range` as stored; None means absent."""
         return self._find(key, read_file, byte_range)
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return several parts of the object as stored, all of one version; None means absent."""
+        return self._find(key, read_ranges, ranges)
 
     def stat(self, key: str) -> Stat | None:
         """Return size and encoding; None means absent."""
@@ -149,13 +154,13 @@ class FileStore:
                 "write it plain or install the compressor's plugin"
             ) from error
 
-    def _find(self, key: str, look: _Look[_T], byte_range: ByteRange | None) -> _T | None:
+    def _find(self, key: str, look: _Look[_T], wanted: Any) -> _T | None:
         path = self._path(key)
         folder = key.rpartition("/")[0]
         stamp = self._stamps.get(folder)
         try:
             for _ in range(_LOOKS):
-                found = self._look(folder, path, look, byte_range)
+                found = self._look(folder, path, look, wanted)
                 if found is not None:
                     return found
                 # Another process may have renamed it behind our back, unless its folder did not change.
@@ -168,7 +173,7 @@ class FileStore:
             raise failure("read", key, path, error) from error
         return None
 
-    def _look(self, folder: str, path: str, look: _Look[_T], byte_range: ByteRange | None) -> _T | None:
+    def _look(self, folder: str, path: str, look: _Look[_T], wanted: Any) -> _T | None:
         order = self._orders.get(folder, self._names)
         blocked = None
         for name in order:
@@ -176,7 +181,7 @@ class FileStore:
             if name is not order[0] and not os.access(path + suffix, os.F_OK):
                 continue  # half the price of an open that fails
             try:
-                found = look(path + suffix, encoding, byte_range)
+                found = look(path + suffix, encoding, wanted)
             except IsADirectoryError as error:
                 blocked = error if name is _PLAIN else blocked
                 continue

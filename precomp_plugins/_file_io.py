@@ -10,7 +10,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from precomp.errors import StoreError
@@ -22,6 +22,7 @@ __all__ = [
     "folder_stamp",
     "link_file",
     "read_file",
+    "read_ranges",
     "remove_file",
     "replace_file",
     "stat_file",
@@ -59,12 +60,9 @@ def failure(action: str, key: str, path: str, error: OSError) -> StoreError:
 
 def read_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> Blob | None:
     """Return the bytes of a file, those inside `byte_range` with the file's size; None where absent."""
-    try:
-        fd = os.open(path, os.O_RDONLY | _BINARY)
-    except OSError as error:
-        if error.errno in _ABSENT:
-            return None
-        raise
+    fd = _open(path)
+    if fd is None:
+        return None
     try:
         size = os.fstat(fd).st_size
         if byte_range is None:
@@ -73,6 +71,33 @@ def read_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> 
         return Blob(_read(fd, max(min(stop, size) - start, 0), start), encoding, size=size)
     finally:
         os.close(fd)
+
+
+def read_ranges(path: str, encoding: str | None, ranges: Sequence[ByteRange]) -> list[Blob] | None:
+    """Return several parts of a file, with the file's size; None where absent.
+
+    What is open stays the same file even while another is moved to its name.
+    """
+    fd = _open(path)
+    if fd is None:
+        return None
+    try:
+        size = os.fstat(fd).st_size
+        return [
+            Blob(_read(fd, max(min(stop, size) - start, 0), start), encoding, size=size)
+            for start, stop in ranges
+        ]
+    finally:
+        os.close(fd)
+
+
+def _open(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY | _BINARY)
+    except OSError as error:
+        if error.errno in _ABSENT:
+            return None
+        raise
 
 
 def _read(fd: int, size: int, start: int) -> bytes:

@@ -45,7 +45,7 @@ class Objects:
             return compressor.decompress(blob.data, max_size)
         except PrecompError:
             raise
-        except Exception as error:  # noqa: BLE001  a plugin's decoder may raise anything
+        except Exception as error:
             raise ChunkDecodeError(
                 f"{key}: expected one {blob.content_encoding} stream of at most {max_size} bytes, "
                 f"found {len(blob.data)} damaged or overlong bytes ({error}); write it again"

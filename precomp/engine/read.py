@@ -1,0 +1,143 @@
+"""Chunks of one scale into an array: fetch, decompress, decode, paste."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.engine.objects import Objects
+from precomp.errors import ChunkDecodeError, EmptyVolumeError, PrecompError, TooLargeError
+from precomp.grid import ChunkRef
+from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Codec, DecodesInto, GetsRanges, ReadsRanges
+
+__all__ = ["ChunkReader"]
+
+
+class ChunkReader:
+    """Reads the chunks of one scale. Safe to share between threads."""
+
+    def __init__(
+        self, objects: Objects, codec: Codec, encoding: str, dtype: np.dtype[Any], channels: int
+    ) -> None:
+        self._objects = objects
+        store = objects.store
+        self._get = store.get
+        self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
+        self._codec = codec
+        self._encoding = encoding
+        self._dtype = dtype
+        self._channels = channels
+        self._ranges = codec if isinstance(codec, ReadsRanges) else None
+        self._into = codec if isinstance(codec, DecodesInto) else None
+
+    @property
+    def partial(self) -> bool:
+        """True where a part of a chunk costs less than the whole, as far as is known."""
+        return self._ranges is not None
+
+    def spec(self, ref: ChunkRef) -> ChunkSpec:
+        """What the stored chunk is, by the info."""
+        return ChunkSpec((*ref.shape, self._channels), self._dtype)
+
+    def paste(self, ref: ChunkRef, out: NDArray[Any], channels: slice, fill: Any) -> None:
+        """Write the wanted voxels of the chunk into `out`, shape (x, y, z, channel) of the request.
+
+        `channels` are those of the volume that `out` holds. A missing chunk becomes `fill`; where
+        that is None it raises EmptyVolumeError. Raises ChunkDecodeError, StoreError.
+        """
+        target = out[ref.target]
+        voxels = self._part(ref)
+        if voxels is None:
+            blob = self._get(ref.key)
+            if blob is None:
+                target[...] = self._missing(ref.key, fill)
+                return
+            if self._into is not None and channels == slice(0, self._channels, 1):
+                self._decode_into(ref, blob, target)
+                return
+            voxels = self.decode(ref, blob)[ref.source]
+        target[...] = voxels[..., channels]
+
+    def decode(self, ref: ChunkRef, blob: Blob) -> NDArray[Any]:
+        """Decode a whole chunk; shape (x, y, z, channel), possibly a read-only view of the blob."""
+        spec = self.spec(ref)
+        data = self._plain(ref.key, blob, spec)
+        try:
+            voxels = self._codec.decode(data, spec)
+        except Exception as error:
+            raise self._damaged(ref.key, spec, error) from error
+        if voxels.shape != spec.shape or voxels.dtype != spec.dtype:
+            wrong = ValueError(f"the codec returned {voxels.dtype} {voxels.shape}")
+            raise self._damaged(ref.key, spec, wrong) from wrong
+        return voxels
+
+    def _decode_into(self, ref: ChunkRef, blob: Blob, target: NDArray[Any]) -> None:
+        assert self._into is not None
+        spec = self.spec(ref)
+        data = self._plain(ref.key, blob, spec)
+        try:
+            self._into.decode_into(data, spec, ref.source, target)
+        except Exception as error:
+            raise self._damaged(ref.key, spec, error) from error
+
+    def _get_parts(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        if len(ranges) == 1:
+            blob = self._get(key, ranges[0])
+            return None if blob is None else [blob]
+        # Parts fetched one by one could be of two versions of the chunk.
+        return None if self._get_ranges is None else self._get_ranges(key, ranges)
+
+    def _part(self, ref: ChunkRef) -> NDArray[Any] | None:
+        """The wanted voxels from just their bytes; None where the whole chunk has to be read."""
+        codec = self._ranges
+        if codec is None or ref.whole:
+            return None
+        spec = self.spec(ref)
+        ranges = codec.byte_ranges(spec, ref.source)
+        blobs = None if ranges is None else self._get_parts(ref.key, ranges)
+        if blobs is None:
+            return None
+        for blob in blobs:
+            if blob.content_encoding is not None:
+                self._ranges = None  # bytes of a compressed object are no bytes of the chunk: stop trying
+                return None
+            if blob.size != codec.stored_size(spec):
+                wrong = ValueError(f"expected {codec.stored_size(spec)} bytes, found {blob.size}")
+                raise self._damaged(ref.key, spec, wrong) from wrong
+        try:
+            return codec.decode_ranges([blob.data for blob in blobs], spec, ref.source)
+        except Exception as error:
+            raise self._damaged(ref.key, spec, error) from error
+
+    def limit(self, ref: ChunkRef) -> int:
+        """The most bytes that the chunk can have once decompressed."""
+        return self._limit(self.spec(ref))
+
+    def _limit(self, spec: ChunkSpec) -> int:
+        if isinstance(self._codec, ReadsRanges):
+            return self._codec.stored_size(spec)
+        # No sane encoding of a chunk is longer than this; what is longer is a bomb.
+        return 4 * spec.nbytes + 2**20
+
+    def _plain(self, key: str, blob: Blob, spec: ChunkSpec) -> Buffer:
+        if blob.content_encoding is None:
+            return blob.data
+        return self._objects.plain(key, blob, self._limit(spec))
+
+    def _damaged(self, key: str, spec: ChunkSpec, error: Exception) -> PrecompError:
+        what = f"a {self._encoding} chunk of {spec.dtype}, shape {spec.shape}"
+        if isinstance(error, MemoryError):
+            return TooLargeError(f"{key}: not enough memory for {what} ({spec.nbytes} bytes)")
+        return ChunkDecodeError(
+            f"{key}: expected {what}, found damaged data ({error}); write the chunk again, or delete "
+            "it and read with fill_missing=True"
+        )
+
+    def _missing(self, key: str, fill: Any) -> Any:
+        if fill is None:
+            raise EmptyVolumeError(
+                f"{key}: the chunk is not stored; write it, or open the volume with fill_missing=True "
+                "to read missing chunks as background"
+            )
+        return fill

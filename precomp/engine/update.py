@@ -1,0 +1,54 @@
+"""Read-modify-write of one object that loses no concurrent update."""
+
+import random
+import time
+
+from precomp.errors import ConditionFailedError, StoreError
+from precomp.interfaces import Condition, Modify, Store, SupportsUpdate
+
+__all__ = ["update"]
+
+_DEADLINE = 60.0  # seconds; contention on one chunk beyond that is a stuck or hostile writer
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 1.0
+
+
+def update(store: Store, key: str, modify: Modify) -> None:
+    """Replace the object at `key` by `modify(object)`; `modify` may be called again on contention.
+
+    A store with an `update` of its own (a local lock) is asked; any other is read, and written on
+    the condition that nobody wrote in between. Where `modify` returns None the object is deleted.
+    Raises StoreError when others keep writing until the deadline.
+    """
+    if isinstance(store, SupportsUpdate):
+        store.update(key, modify)
+        return
+    deadline = time.monotonic() + _DEADLINE
+    pause = _FIRST_PAUSE
+    while True:
+        before = store.get(key)
+        after = modify(before)
+        if after is None:
+            store.delete([key])
+            return
+        condition = Condition(None if before is None else _version(before.version, key))
+        try:
+            store.put(key, after, condition=condition)
+            return
+        except ConditionFailedError as error:
+            if time.monotonic() > deadline:
+                raise StoreError(
+                    f"{key}: other writers changed it again and again for {_DEADLINE:.0f} s; "
+                    "nothing was written, write chunk-aligned boxes or fewer at a time"
+                ) from error
+        time.sleep(random.uniform(0, pause))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _version(version: str | None, key: str) -> str:
+    if version is None:
+        raise StoreError(
+            f"{key}: the store gave no version, so a part of it cannot be rewritten safely; "
+            "write whole chunks, or give the store versions or an `update` method"
+        )
+    return version

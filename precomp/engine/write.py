@@ -1,0 +1,123 @@
+"""An array into the chunks of one scale: cut, encode, compress, put."""
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.engine.objects import Objects
+from precomp.engine.read import ChunkReader
+from precomp.engine.update import update
+from precomp.engine.workers import for_each
+from precomp.errors import ArgumentError, EmptyVolumeError, TooLargeError
+from precomp.grid import ChunkRef, Plan
+from precomp.interfaces import Blob, Buffer, Codec, Compressor
+
+__all__ = ["ChunkWriter"]
+
+
+@attrs.frozen
+class ChunkWriter:
+    """Writes the chunks of one scale. Safe to share between threads.
+
+    Attributes:
+        objects: where they go.
+        codec: of the scale.
+        encoding: its name, for errors.
+        reader: of the same scale, for chunks that are written in part.
+        compression: Content-Encoding token and Compressor, or None.
+        cache_control: for stores that keep one.
+        delete_if: chunks all of whose voxels equal this are deleted instead of stored; None: never.
+        fill: the rest of a missing chunk that is written in part; None: that is an EmptyVolumeError.
+    """
+
+    objects: Objects
+    codec: Codec
+    encoding: str
+    reader: ChunkReader
+    compression: tuple[str, Compressor] | None = None
+    cache_control: str | None = None
+    delete_if: Any = None
+    fill: Any = None
+
+    def write(
+        self,
+        plan: Plan,
+        voxels: NDArray[Any],
+        channels: slice | None,
+        workers: int,
+        tick: Callable[[int], object] | None = None,
+    ) -> None:
+        """Store `voxels`, shape (x, y, z, channel) of the request, any byte order.
+
+        `channels` names those of the volume that `voxels` holds; None: all of them. Chunks that the
+        request covers wholly are put; the others are merged, and where one of those is missing and
+        there is no `fill`, EmptyVolumeError is raised before anything is written.
+        """
+        if self.fill is None and not (plan.whole and channels is None):
+            for_each(plan, lambda ref: self._require(ref, channels), workers)
+
+        def store(ref: ChunkRef) -> None:
+            if ref.whole and channels is None:
+                self._put(ref, voxels)
+            else:
+                self._merge(ref, voxels, slice(None) if channels is None else channels)
+
+        for_each(plan, store, workers, tick)
+
+    def _put(self, ref: ChunkRef, voxels: NDArray[Any]) -> None:
+        chunk = voxels[ref.target]
+        if self.delete_if is not None and (chunk == self.delete_if).all():
+            self.objects.store.delete([ref.key])
+        else:
+            self.objects.store.put(ref.key, self._blob(ref, chunk))
+
+    def _merge(self, ref: ChunkRef, voxels: NDArray[Any], channels: slice) -> None:
+
+        def modify(blob: Blob | None) -> Blob:
+            chunk = self._base(ref, blob)
+            chunk[(*ref.source, channels)] = voxels[ref.target]
+            return self._blob(ref, chunk)
+
+        update(self.objects.store, ref.key, modify)
+
+    def _require(self, ref: ChunkRef, channels: slice | None) -> None:
+        if (channels is not None or not ref.whole) and self.objects.store.stat(ref.key) is None:
+            raise self._missing(ref)
+
+    def _base(self, ref: ChunkRef, blob: Blob | None) -> NDArray[Any]:
+        if blob is not None:
+            return np.array(self.reader.decode(ref, blob), order="F")
+        if self.fill is None:
+            raise self._missing(ref)
+        spec = self.reader.spec(ref)
+        try:
+            return np.full(spec.shape, self.fill, spec.dtype, order="F")
+        except MemoryError as error:
+            raise TooLargeError(f"{ref.key}: not enough memory for a chunk of {spec.nbytes} bytes") from error
+
+    def _missing(self, ref: ChunkRef) -> EmptyVolumeError:
+        return EmptyVolumeError(
+            f"{ref.key}: the write covers a part of this chunk and the chunk is not stored; "
+            "set fill_missing=True to make the rest of it background, or write it whole"
+        )
+
+    def _blob(self, ref: ChunkRef, chunk: NDArray[Any]) -> Blob:
+        native = np.asarray(chunk, dtype=self.reader.spec(ref).dtype)
+        try:
+            data: Buffer = self.codec.encode(native)
+        except Exception as error:
+            raise ArgumentError(
+                f"{ref.key}: {self.encoding} cannot hold these voxels, "
+                f"{native.dtype} of shape {native.shape}: {error}"
+            ) from error
+        return self.compressed(data)
+
+    def compressed(self, data: Buffer) -> Blob:
+        """Return the object that holds an encoded chunk."""
+        if self.compression is None:
+            return Blob(data, cache_control=self.cache_control)
+        name, compressor = self.compression
+        return Blob(compressor.compress(data), name, cache_control=self.cache_control)

@@ -1,0 +1,4 @@
+"""For authors of plugins and for tests: what every plugin must keep to, and strategies for hypothesis.
+
+Needs `pip install 'precomp[testing]'`.
+"""

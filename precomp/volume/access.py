@@ -1,0 +1,177 @@
+"""Voxels in and out of a volume: what `vol[...]` and its kin do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from precomp.cutout import VolumeCutout
+from precomp.engine.write import ChunkWriter
+from precomp.geometry import Bbox
+from precomp.progress import progress_bar
+from precomp.volume import voxels
+from precomp.volume.coordinates import box_around, convert_box
+from precomp.volume.files import mapped_file
+from precomp.volume.indexing import Request, parse_box, parse_index
+from precomp.volume.layer import ScaleIO
+from precomp.volume.properties import Mip, Properties
+from precomp.volume.requests import as_voxels, check_bounds, crop, fitting
+from precomp.volume.settings import Parallel, Settings, cache_control, compressor_name, worker_count
+
+__all__ = ["Access"]
+
+
+class Access(Properties):
+    """The part of CloudVolume that reads and writes voxels."""
+
+    _settings: Settings
+
+    def __getitem__(self, index: Any) -> VolumeCutout:
+        """Read voxels; always 4D back. Raises as `download` does."""
+        return self._read(index, self._mip)
+
+    def download(self, bbox: Any, mip: Mip | None = None, parallel: Parallel = None) -> VolumeCutout:
+        """Read a Bbox or slices, in voxels of `mip` (the working one where None).
+
+        Raises OutOfBoundsError, EmptyVolumeError, ChunkDecodeError, TooLargeError, StoreError.
+        """
+        number = self._mip if mip is None else self._number(mip)
+        return self._read(bbox, number, parallel)
+
+    def download_point(
+        self, pt: Sequence[float], size: int | Sequence[int] = 256, mip: Mip | None = None
+    ) -> VolumeCutout:
+        """Read `size` voxels of `mip` around a point given in voxels of mip 0."""
+        number = self._mip if mip is None else self._number(mip)
+        box = box_around(pt, size, self.mip_resolution(0), self.mip_resolution(number))
+        return self.download(box, number)
+
+    def download_to_file(self, path: Any, bbox: Any, mip: Mip | None = None) -> None:
+        """Read a box straight into a file, through a memory map: `.npy`, else raw Fortran order bytes.
+
+        The file appears when all of it is there. Raises as `download` does.
+        """
+        io = self._layer.scale(self._mip if mip is None else self._number(mip))
+        request = self._request(io, bbox)
+        with mapped_file(path, request.shape, io.info.dtype) as out:
+            self._fetch(io, request, out=out)
+
+    def _read(self, index: Any, mip: int, parallel: Parallel = None) -> VolumeCutout:
+        io = self._layer.scale(mip)
+        request = self._request(io, index)
+        return VolumeCutout.wrap(
+            self._fetch(io, request, parallel),
+            dataset_name=self._layer.path.dataset,
+            layer=self._layer.path.layer,
+            mip=mip,
+            layer_type=io.info.type,
+            bounds=request.box if request.step == (1, 1, 1) else None,
+        )
+
+    def _request(self, io: ScaleIO, index: Any) -> Request:
+        grid = io.grid
+        request = parse_index(index, grid.offset, grid.stop, io.info.num_channels)
+        if self._settings.autocrop:
+            return crop(request, grid)[0]
+        if self._settings.bounded:
+            advice = "read inside, or set bounded=False to read background there"
+            check_bounds(request.minpt, request.maxpt, grid, advice)
+        return request
+
+    def _fetch(
+        self, io: ScaleIO, request: Request, parallel: Parallel = None, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        settings, layer = self._settings, self._layer
+        background = fitting(settings.background_color, io.info.dtype)
+        with progress_bar(_count(io, request), f"reading {layer.path.layer}", settings.progress) as tick:
+            return voxels.read(
+                io,
+                request,
+                background=background,
+                fill=background if settings.fill_missing else None,
+                workers=self._workers(parallel),
+                local=layer.protocol.workers is None,
+                tick=tick,
+                out=out,
+            )
+
+    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+        """Store a 3D or 4D array of exactly the box's shape and the volume's dtype, or a scalar.
+
+        Raises ArgumentError, OutOfBoundsError, AlignmentError, all before anything is written;
+        EmptyVolumeError where a missing chunk would be written in part; StoreError.
+        """
+        io, settings = self._layer.scale(self._mip), self._settings
+        request = parse_index(index, io.grid.offset, io.grid.stop, io.info.num_channels)
+        array = as_voxels(value, request.shape, io.info.dtype)
+        if settings.autocrop:
+            request, kept = crop(request, io.grid)
+            array = array[kept]
+        with progress_bar(
+            _count(io, request), f"writing {self._layer.path.layer}", settings.progress
+        ) as tick:
+            voxels.write(
+                io,
+                request,
+                array,
+                self._writer(io),
+                partly=settings.non_aligned_writes,
+                workers=self._workers(),
+                tick=tick,
+            )
+
+    def _writer(self, io: ScaleIO) -> ChunkWriter:
+        settings, layer = self._settings, self._layer
+        background = fitting(settings.background_color, io.info.dtype)
+        name = compressor_name(settings.compress, layer.protocol, io.plugin.compressible)
+        return ChunkWriter(
+            io.objects,
+            io.codec,
+            io.plugin.encoding,
+            io.reader,
+            compression=None if name is None else (name, layer.registry.compressor(name)),
+            cache_control=cache_control(settings.cdn_cache),
+            delete_if=background if settings.delete_black_uploads else None,
+            fill=background if settings.fill_missing else None,
+        )
+
+    def exists(self, bbox: Any, mip: Mip | None = None) -> dict[str, bool]:
+        """Tell of every chunk that the box touches whether it is stored: chunk key to bool.
+
+        Raises OutOfBoundsError, and ArgumentError for more than ten million chunks.
+        """
+        io = self._layer.scale(self._mip if mip is None else self._number(mip))
+        return voxels.exists(io, parse_box(bbox, io.grid.offset, io.grid.stop), self._workers())
+
+    def delete(self, bbox: Any, mip: Mip | None = None) -> None:
+        """Delete the chunks of a chunk-aligned box; absent ones are fine.
+
+        Raises AlignmentError, OutOfBoundsError and ArgumentError (more than ten million chunks)
+        before anything is deleted.
+        """
+        io = self._layer.scale(self._mip if mip is None else self._number(mip))
+        box = parse_box(bbox, io.grid.offset, io.grid.stop)
+        plan = voxels.plan_box(io, box)
+        with progress_bar(len(plan), f"deleting {self._layer.path.layer}", self._settings.progress) as tick:
+            voxels.delete(io, box, self._workers(), tick)
+
+    def bbox_to_mip(self, bbox: Any, mip: Mip, to_mip: Mip) -> Bbox:
+        """Return the smallest box of voxels of `to_mip` that covers `bbox`, in voxels of `mip`."""
+        box = self._box(bbox, mip)
+        return convert_box(box, self.mip_resolution(mip), self.mip_resolution(to_mip))
+
+    def slices_from_global_coords(self, slices: Any) -> tuple[slice, slice, slice]:
+        """Turn slices (or a Bbox) of mip 0 into slices of the working mip."""
+        return self.bbox_to_mip(slices, 0, self._mip).to_slices()
+
+    def _box(self, bbox: Any, mip: Mip) -> Bbox:
+        bounds = self.mip_bounds(mip)
+        return parse_box(bbox, bounds.minpt, bounds.maxpt)
+
+    def _workers(self, parallel: Parallel = None) -> int:
+        wanted = self._settings.parallel if parallel is None else parallel
+        return worker_count(wanted, self._layer.protocol)
+
+
+def _count(io: ScaleIO, request: Request) -> int:
+    return io.grid.count(request.minpt, request.maxpt)

@@ -1,0 +1,39 @@
+"""Boxes and points from one mip to another, in exact arithmetic."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+from precomp.errors import ArgumentError
+from precomp.geometry import Bbox
+from precomp.volume.indexing import triple
+
+__all__ = ["box_around", "convert_box", "exact"]
+
+
+def convert_box(box: Bbox, resolution: Sequence[float], to_resolution: Sequence[float]) -> Bbox:
+    """Return the smallest box of whole voxels of `to_resolution` that covers `box` of `resolution` (nm)."""
+    ratios = [exact(a) / exact(b) for a, b in zip(resolution, to_resolution, strict=True)]
+    lows = [math.floor(exact(low) * ratio) for low, ratio in zip(box.minpt, ratios, strict=True)]
+    highs = [math.ceil(exact(high) * ratio) for high, ratio in zip(box.maxpt, ratios, strict=True)]
+    return Bbox(lows, highs)
+
+
+def box_around(
+    point: Sequence[float], size: Any, resolution: Sequence[float], to_resolution: Sequence[float]
+) -> Bbox:
+    """Return `size` voxels of `to_resolution` with `point`, in voxels of `resolution`, in the middle."""
+    if len(point) != 3:
+        raise ArgumentError(f"point: expected three numbers (x, y, z), got {point!r}")
+    lengths = triple(size, "size")
+    ratios = [exact(a) / exact(b) for a, b in zip(resolution, to_resolution, strict=True)]
+    middle = [math.floor(exact(p) * ratio) for p, ratio in zip(point, ratios, strict=True)]
+    lows = [center - length // 2 for center, length in zip(middle, lengths, strict=True)]
+    return Bbox(lows, [low + length for low, length in zip(lows, lengths, strict=True)])
+
+
+def exact(value: Any) -> Fraction:
+    """Return a length as the exact number that its text says."""
+    # By its shortest decimal text: 4.6 nm is meant, not the double next to it.
+    return Fraction(repr(float(value))) if isinstance(value, float) else Fraction(int(value))

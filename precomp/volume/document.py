@@ -1,0 +1,85 @@
+"""The info as a dict that users edit in place, with a typed view that follows the edits."""
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from precomp import jsonio
+from precomp.errors import InfoError, ScaleNotFoundError
+from precomp.info import VolumeInfo
+
+__all__ = ["InfoDocument"]
+
+
+class InfoDocument:
+    """An info dict and the VolumeInfo it amounts to.
+
+    The dict belongs to the user. Each access compares its top-level fields and the scale asked for
+    with a copy of what was last validated and validates again only on a difference.
+    """
+
+    def __init__(self, raw: Any, name: str) -> None:
+        """Take `raw` over (it is not copied). `name` stands in errors, `gs://b/ds/layer/info`.
+
+        Raises InfoError, listing every problem, where `raw` is no valid info.
+        """
+        self.name = name
+        self.raw: dict[str, Any] = raw
+        self._validate()
+
+    def model(self) -> VolumeInfo:
+        """Return the typed view of the whole dict. Raises InfoError after a wrong edit."""
+        if self.raw != self._seen:
+            self._validate()
+        return self._model
+
+    def model_at(self, mip: int) -> VolumeInfo:
+        """Return the typed view, current in all but the other scales; scale `mip` exists in it.
+
+        Raises InfoError after a wrong edit and ScaleNotFoundError where there is no such mip.
+        """
+        raw, seen = self.raw, self._seen
+        scales = raw.get("scales")
+        same = (
+            raw.keys() == seen.keys()
+            and isinstance(scales, list)
+            and len(scales) == len(seen["scales"])
+            and all(raw[field] == seen[field] for field in raw if field != "scales")
+            and (mip >= len(scales) or scales[mip] == seen["scales"][mip])
+        )
+        if not same:
+            self._validate()
+        if not 0 <= mip < len(self._model.scales):
+            raise ScaleNotFoundError(self.no_mip(mip))
+        return self._model
+
+    def no_mip(self, mip: object) -> str:
+        """The text of the error for a mip or resolution that the layer has not."""
+        known = ", ".join(
+            f"{number} ({' x '.join(f'{nm:g}' for nm in scale.resolution)} nm)"
+            for number, scale in enumerate(self._model.scales)
+        )
+        return f"{self.name}: there is no mip {mip}; there are {known}"
+
+    def _validate(self) -> None:
+        if not isinstance(self.raw, dict):
+            raise InfoError(f"{self.name}: expected a JSON object, found {type(self.raw).__name__}")
+        _make_plain(self.raw)
+        try:
+            self._model = jsonio.structure(self.raw, VolumeInfo, "info")
+        except InfoError as error:
+            raise InfoError(f"{self.name}: this info breaks the format\n{error}") from error
+        self._seen = copy.deepcopy(self.raw)
+
+
+def _make_plain(container: Any) -> None:
+    """Turn tuples, arrays and numpy scalars inside into JSON values; dicts and lists stay what they are."""
+    items = container.items() if isinstance(container, dict) else enumerate(container)
+    for key, value in list(items):
+        if isinstance(value, (np.ndarray, np.generic)):
+            container[key] = value.tolist()
+        elif isinstance(value, tuple):
+            container[key] = list(value)
+        if isinstance(container[key], (dict, list)):
+            _make_plain(container[key])

@@ -1,0 +1,100 @@
+"""The files of a volume, info and provenance: read, edit, save."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from precomp import create, url
+from precomp.interfaces import CloudPath
+from precomp.provenance import Provenance
+from precomp.volume.check import check_scale, warn_unviewable
+from precomp.volume.layer import Layer
+
+__all__ = ["Documents"]
+
+
+class Documents:
+    """The part of CloudVolume that deals with info, provenance and the layer's place."""
+
+    _layer: Layer
+    _mip: int
+
+    def _open(self, path: CloudPath, info: Any = None, provenance: Any = None) -> None:
+        raise NotImplementedError
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The info as a dict that may be edited in place; `commit_info()` saves it."""
+        return self._layer.document.raw
+
+    @info.setter
+    def info(self, value: Mapping[str, Any]) -> None:
+        self._layer.set_info(value)
+        self._mip = min(self._mip, len(self._layer.document.raw["scales"]) - 1)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Sources, owners, processing and description; `commit_provenance()` saves it."""
+        return self._layer.provenance
+
+    @provenance.setter
+    def provenance(self, value: Provenance | Mapping[str, Any] | str) -> None:
+        self._layer.set_provenance(value)
+
+    def commit_info(self) -> None:
+        """Save the info. Raises InfoError, UnknownEncodingError (before it writes) and StoreError."""
+        self._layer.commit_info()
+
+    def refresh_info(self) -> dict[str, Any]:
+        """Fetch the info anew, dropping unsaved edits, and return it."""
+        self._layer.refresh_info()
+        self._mip = min(self._mip, len(self._layer.document.raw["scales"]) - 1)
+        return self.info
+
+    def commit_provenance(self) -> None:
+        """Save the provenance. Raises InfoError, StoreError."""
+        self._layer.commit_provenance()
+
+    def refresh_provenance(self) -> Provenance:
+        """Fetch the provenance anew, dropping unsaved edits, and return it."""
+        self._layer.refresh_provenance()
+        return self.provenance
+
+    def add_scale(
+        self,
+        factor: Sequence[int],
+        encoding: str | None = None,
+        chunk_size: Sequence[int] | None = None,
+    ) -> dict[str, Any]:
+        """Append the scale that is `factor` (x, y, z) times coarser than mip 0, and return it.
+
+        A scale of that resolution is replaced. The info is not saved. `encoding` and `chunk_size`
+        are mip 0's where not given. Raises ArgumentError, InfoError.
+        """
+        scale = create.add_scale(self.info, factor, encoding=encoding, chunk_size=chunk_size)
+        document, number = self._layer.document, self.info["scales"].index(scale)
+        warn_unviewable(check_scale(self._layer.registry, document.model(), number, document.name))
+        return scale
+
+    def reset_scales(self) -> None:
+        """Forget all scales but mip 0 and save the info at once."""
+        create.reset_scales(self.info)
+        self._mip = 0
+        self.commit_info()
+
+    @property
+    def dataset_name(self) -> str:
+        """The last folder but one of the path; setting it moves to that dataset and reads its info."""
+        return self._layer.path.dataset
+
+    @dataset_name.setter
+    def dataset_name(self, value: str) -> None:
+        self._open(url.sibling(self._layer.path, dataset=value))
+
+    @property
+    def layer(self) -> str:
+        """The last folder of the path; setting it moves to that layer and reads its info."""
+        return self._layer.path.layer
+
+    @layer.setter
+    def layer(self, value: str) -> None:
+        self._open(url.sibling(self._layer.path, layer=value))

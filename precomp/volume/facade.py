@@ -1,0 +1,296 @@
+"""CloudVolume: a Precomputed layer as something to index. A facade; it handles no bytes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp import create, plugins, url
+from precomp.errors import ArgumentError, MeshError
+from precomp.interfaces import CloudPath
+from precomp.mesh.facade import Meshes
+from precomp.volume.access import Access
+from precomp.volume.check import check_scale, warn_unviewable
+from precomp.volume.document import InfoDocument
+from precomp.volume.documents import Documents
+from precomp.volume.layer import Layer
+from precomp.volume.properties import Mip
+from precomp.volume.pyramid import fill_mips
+from precomp.volume.settings import CdnCache, Compress, Option, Parallel, Settings, check_compress
+from precomp.volume.transfer import open_or_create, transfer
+
+__all__ = ["CloudVolume"]
+
+
+class CloudVolume(Access, Documents):
+    """A Neuroglancer Precomputed layer, indexed with absolute voxel coordinates.
+
+    `vol[x, y, z]` gives a VolumeCutout of shape (x, y, z, channel), Fortran order, in the volume's dtype;
+    `vol[x, y, z] = array` stores one.
+
+    >>> from precomp import CloudVolume
+    >>> info = CloudVolume.create_new_info(1, "image", "uint8", "raw", (8, 8, 40), (0, 0, 0), (128, 128, 64))
+    >>> vol = CloudVolume("mem://bucket/dataset/image", info=info)
+    >>> vol.commit_info()
+    >>> vol[0:64, 0:64, 0:64] = 7
+    >>> vol[10:12, 20:22, 5].shape
+    (2, 2, 1, 1)
+
+    Args:
+        cloudpath: `gs://bucket/dataset/layer`, `file:///folder/dataset/layer`, a local path, ...
+        mip: level to read from and write to, 0 is the finest; or a resolution such as (8, 8, 40).
+        bounded: outside the volume, True raises OutOfBoundsError and False reads background.
+        fill_missing: a chunk that is not stored: True reads background, False raises EmptyVolumeError.
+            Never hides a broken chunk or a failed request.
+        info: makes a new layer of this info; nothing is fetched, or written before `commit_info()`.
+        provenance: a dict or JSON text for the new layer.
+        autocrop: cut requests, and arrays to be written, down to the volume's bounds.
+        background_color: what stands for background.
+        non_aligned_writes: allow writes off the chunk grid. They read, change and write the chunks at
+            the edge under a lock, or on the condition that nobody wrote in between.
+        delete_black_uploads: delete whole chunks that are all background instead of storing them.
+        progress: True shows bars, False none; None shows them for long work on a terminal.
+        compress: None is the protocol's default, False or '' none, True gzip, or 'gzip', 'br', 'zstd'.
+        cdn_cache: Cache-Control of the chunks: False no-cache, True an hour, N seconds, or the text.
+        parallel: number of worker threads, True for one per core, None for what suits the protocol.
+        options: of the protocol, `{"fsync": True}` for file.
+
+    Raises:
+        InfoNotFoundError: there is no layer.
+        InfoError: its info breaks the format.
+        ScaleNotFoundError: there is no such mip.
+        CloudPathError, UnknownProtocolError: the path is none, or nothing serves it.
+    """
+
+    __iter__ = None  # an index is a coordinate: there is no first element to start from
+
+    def __init__(
+        self,
+        cloudpath: Any,
+        mip: Mip = 0,
+        bounded: bool = True,
+        fill_missing: bool = False,
+        info: Mapping[str, Any] | None = None,
+        *,
+        provenance: Mapping[str, Any] | str | None = None,
+        autocrop: bool = False,
+        background_color: int | float = 0,
+        non_aligned_writes: bool = False,
+        delete_black_uploads: bool = False,
+        progress: bool | None = None,
+        compress: Compress = None,
+        cdn_cache: CdnCache = False,
+        parallel: Parallel = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._options = None if options is None else dict(options)
+        self._settings = Settings(
+            bounded=bounded,
+            fill_missing=fill_missing,
+            autocrop=autocrop,
+            background_color=background_color,
+            non_aligned_writes=non_aligned_writes,
+            delete_black_uploads=delete_black_uploads,
+            progress=progress,
+            cdn_cache=cdn_cache,
+            parallel=parallel,
+        )
+        self._open(url.parse(cloudpath), info, provenance)
+        self.compress = compress
+        self.mip = mip
+
+    def _open(self, path: CloudPath, info: Any = None, provenance: Any = None) -> None:
+        layer = Layer(path, plugins.load(), self._options)
+        if info is None:
+            layer.refresh_info()
+        else:
+            layer.set_info(info)
+        if provenance is not None:
+            layer.set_provenance(provenance)
+        self._layer, self._mip = layer, 0
+
+    def __repr__(self) -> str:
+        """Show path, mip, shape and type."""
+        return f"CloudVolume({self.cloudpath!r}, mip={self._mip}) {self.dtype} {tuple(self.shape)}"
+
+    @property
+    def mip(self) -> int:
+        """The level read from and written to; 0 is the finest. Also takes a resolution in nm."""
+        return self._mip
+
+    @mip.setter
+    def mip(self, value: Mip) -> None:
+        self._mip = self._number(value)
+
+    @property
+    def compress(self) -> Compress:
+        """What chunks are compressed with, as it was given."""
+        return self._settings.compress
+
+    @compress.setter
+    def compress(self, value: Compress) -> None:
+        check_compress(value, self._layer.registry)
+        self._settings.compress = value
+
+    bounded = Option[bool]("True: outside the volume is an error; False: it is background.")
+    fill_missing = Option[bool]("True: a chunk that is not stored reads as background.")
+    autocrop = Option[bool]("True: requests are cut down to the bounds.")
+    background_color = Option[int | float]("What stands for background.")
+    non_aligned_writes = Option[bool]("True: writes may start and end anywhere.")
+    delete_black_uploads = Option[bool]("True: whole chunks of background are deleted, not stored.")
+    progress = Option[bool | None]("True shows bars, False none, None on a terminal.")
+    cdn_cache = Option[CdnCache]("Cache-Control of the chunks.")
+    parallel = Option[Parallel]("Number of worker threads; True one per core, None what suits.")
+
+    # Making layers -----------------------------------------------------------------------------------
+
+    @classmethod
+    def create_new_info(
+        cls,
+        num_channels: int,
+        layer_type: str,
+        data_type: str,
+        encoding: str,
+        resolution: Sequence[float],
+        voxel_offset: Sequence[int],
+        volume_size: Sequence[int],
+        mesh: str | bool | None = None,
+        skeletons: str | bool | None = None,
+        chunk_size: Sequence[int] = (64, 64, 64),
+        compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
+        max_mip: int = 0,
+        factor: Sequence[int] = (2, 2, 1),
+        *,
+        jpeg_quality: int | None = None,
+        png_level: int | None = None,
+    ) -> dict[str, Any]:
+        """Return the info of a new layer as a plain dict; nothing is written.
+
+        Args:
+            num_channels: 1 for grey values and labels, 3 for RGB.
+            layer_type: `image` or `segmentation`.
+            data_type: uint8 int8 uint16 int16 uint32 int32 uint64 or float32.
+            encoding: of the chunks: `raw`, `jpeg`, `npz`, ...
+            resolution: size of a voxel in nm, x, y, z.
+            voxel_offset: coordinates of the first voxel; may be negative.
+            volume_size: in voxels of mip 0.
+            mesh: folder of the meshes; True is `mesh`.
+            skeletons: folder of the skeletons; True is `skeletons`.
+            chunk_size: of a stored chunk, in voxels.
+            compressed_segmentation_block_size: used by that encoding only.
+            max_mip: how many coarser scales to add.
+            factor: how much coarser each is than the one before, x, y, z.
+            jpeg_quality: 1 to 100, for `jpeg`.
+            png_level: 0 to 9, for `png`.
+
+        Raises ArgumentError, UnknownEncodingError, InfoError. Warns where Neuroglancer cannot show it.
+        """
+        info = create.create_new_info(
+            num_channels,
+            layer_type,
+            data_type,
+            encoding,
+            resolution,
+            voxel_offset,
+            volume_size,
+            mesh=mesh,
+            skeletons=skeletons,
+            chunk_size=chunk_size,
+            compressed_segmentation_block_size=compressed_segmentation_block_size,
+            max_mip=max_mip,
+            factor=factor,
+            jpeg_quality=jpeg_quality,
+            png_level=png_level,
+        )
+        model = InfoDocument(info, "create_new_info").model()
+        warn_unviewable(check_scale(plugins.load(), model, 0, "create_new_info"))
+        return info
+
+    @classmethod
+    def from_numpy(
+        cls,
+        arr: NDArray[Any],
+        vol_path: Any,
+        resolution: Sequence[float] = (4, 4, 40),
+        voxel_offset: Sequence[int] = (0, 0, 0),
+        chunk_size: Sequence[int] = (128, 128, 64),
+        layer_type: str | None = None,
+        max_mip: int = 0,
+        encoding: str = "raw",
+        compress: Compress = None,
+        progress: bool | None = False,
+    ) -> "CloudVolume":
+        """Make a layer of an array (x, y, z) or (x, y, z, channel), write it and return the volume.
+
+        `layer_type` None means segmentation for uint32 and uint64, image for all others. Coarser mips
+        are filled too: means of the voxels of an image, the most frequent label of a segmentation.
+        """
+        voxels4 = arr[..., np.newaxis] if arr.ndim == 3 else arr
+        if voxels4.ndim != 4:
+            raise ArgumentError(f"arr: expected 3 or 4 axes (x, y, z, channel), got shape {arr.shape}")
+        if layer_type is None:
+            layer_type = "segmentation" if voxels4.dtype.name in ("uint32", "uint64") else "image"
+        info = cls.create_new_info(
+            voxels4.shape[3],
+            layer_type,
+            voxels4.dtype.name,
+            encoding,
+            resolution,
+            voxel_offset,
+            voxels4.shape[:3],
+            chunk_size=chunk_size,
+            max_mip=max_mip,
+        )
+        vol = cls(vol_path, info=info, compress=compress, progress=progress)
+        vol.commit_info()
+        vol.commit_provenance()
+        vol[...] = voxels4
+        fill_mips(vol, voxels4)
+        return vol
+
+    @staticmethod
+    def extract_path(cloudpath: Any) -> url.ExtractedPath:
+        """Take a cloudpath apart: protocol, bucket_name, dataset_name, layer_name.
+
+        Raises CloudPathError, which shows the grammar, and UnknownProtocolError.
+        """
+        return url.extract_path(cloudpath, plugins.load().schemes)
+
+    def transfer_to(
+        self, cloudpath: Any, bbox: Any = None, mip: Mip | None = None, compress: Compress = None
+    ) -> "CloudVolume":
+        """Copy the chunks of a box (None: all) of one mip to another place, and return that volume.
+
+        Where nothing is at `cloudpath`, info and provenance are copied first. Where both scales store
+        chunks alike the stored bytes are copied, re-compressed if `compress` says so; else voxels are
+        read and written, with bounded memory. A chunk missing here raises EmptyVolumeError, or with
+        fill_missing is missing there too. Raises AlignmentError, OutOfBoundsError, ScaleNotFoundError.
+        """
+        number = self._mip if mip is None else self._number(mip)
+        target = open_or_create(self, cloudpath, compress)
+        target.mip = self.mip_resolution(number)
+        box = self.mip_bounds(number) if bbox is None else self._box(bbox, number)
+        transfer(self, number, target, box, recompress=compress is not None)
+        return target
+
+    # Meshes ------------------------------------------------------------------------------------------
+
+    @property
+    def mesh(self) -> Meshes:
+        """The meshes of the segments: `vol.mesh.get(ids)`, `vol.mesh.save(ids)`."""
+        folder = self.info.get("mesh")
+        if not folder:
+            raise MeshError(
+                f"{self.info_cloudpath}: the layer names no mesh folder; set vol.info['mesh'] if there is one"
+            )
+        place, key = url.resolve(self._layer.path, folder)
+        return Meshes(self._layer.objects(place), key, self._layer.registry.exporter, self._workers())
+
+    def save_mesh(self, segids: int | Iterable[int], filepath: Any = None, file_format: str = "obj") -> str:
+        """Write the meshes of segments into one file and return its path.
+
+        One id makes `./12345.obj`, a list `./FIRST_LAST.obj`. Raises MeshError, naming the segment, with
+        no file left behind, and UnknownEncodingError for an unknown `file_format`.
+        """
+        return self.mesh.save(segids, filepath=filepath, file_format=file_format)

@@ -1,0 +1,111 @@
+"""What stands between the brackets of `vol[...]`, as a box of voxels and a run of channels."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from precomp.errors import ArgumentError, OutOfBoundsError
+from precomp.geometry import Bbox
+
+__all__ = ["Int3", "Request", "parse_box", "parse_index", "triple", "whole_number"]
+
+Int3 = tuple[int, int, int]
+
+
+class Request(NamedTuple):
+    """Voxels `minpt` to `maxpt` (exclusive), every `step`-th, and channels of a volume."""
+
+    minpt: Int3
+    maxpt: Int3
+    step: Int3
+    channels: slice
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape (x, y, z, channel) of the array asked for."""
+        x, y, z = (
+            -((lo - hi) // step) for lo, hi, step in zip(self.minpt, self.maxpt, self.step, strict=True)
+        )
+        return x, y, z, len(range(self.channels.start, self.channels.stop, self.channels.step))
+
+    @property
+    def box(self) -> Bbox:
+        """The box asked for."""
+        return Bbox(self.minpt, self.maxpt)
+
+
+def parse_index(index: Any, minpt: Sequence[int], maxpt: Sequence[int], channels: int) -> Request:
+    """Read `index` into a volume from `minpt` to `maxpt` (exclusive).
+
+    It may hold slices, ints and `...`, or be a Bbox; absent axes and open ends are the volume's.
+
+    Numbers are absolute voxel coordinates, never "from the end". A stop before its start is an empty
+    range. Raises ArgumentError for what is none of these, and OutOfBoundsError for a channel the
+    volume has not; the box itself is not compared with the bounds.
+    """
+    lows, highs = (*minpt, 0), (*maxpt, channels)
+    items = _four(index)
+    spans = [_span(item, axis, lows[axis], highs[axis]) for axis, item in enumerate(items)]
+    (x0, x1, xs), (y0, y1, ys), (z0, z1, zs), (c0, c1, cs) = spans
+    if not 0 <= c0 <= c1 <= channels:
+        raise OutOfBoundsError(
+            f"channels {c0} to {c1} were asked for, the volume has channels 0 to {channels} (exclusive)"
+        )
+    return Request((x0, y0, z0), (x1, y1, z1), (xs, ys, zs), slice(c0, c1, cs))
+
+
+def parse_box(box: Any, minpt: Sequence[int], maxpt: Sequence[int]) -> Bbox:
+    """Read a Bbox or slices as a box of whole voxels; open ends are the volume's. Raises ArgumentError."""
+    return parse_index(box, minpt, maxpt, 1).box
+
+
+def whole_number(value: Any, what: str) -> int:
+    """Return an int, a numpy int or an integral float as an int. Raises ArgumentError naming `what`."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    try:
+        if isinstance(value, bool):
+            raise TypeError("a bool is no number of voxels")
+        return operator.index(value)
+    except TypeError as error:
+        if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 and float(value).is_integer():
+            return int(value)
+        raise ArgumentError(f"{what}: expected a whole number, got {value!r}") from error
+
+
+def _four(index: Any) -> list[Any]:
+    """Spread `index` over the axes x, y, z, channel; None stands for a full axis."""
+    if isinstance(index, Bbox):
+        return [*index.to_slices(), slice(None)]
+    items = list(index) if isinstance(index, tuple) else [index]
+    ellipses = [place for place, item in enumerate(items) if item is Ellipsis]
+    if len(items) - len(ellipses) > 4 or len(ellipses) > 1:
+        raise ArgumentError(
+            f"a volume has the axes x, y, z and channel, got {len(items)} indices: vol[x, y, z, channel]"
+        )
+    if ellipses:
+        place = ellipses[0]
+        items[place : place + 1] = [slice(None)] * (5 - len(items))
+    return items + [slice(None)] * (4 - len(items))
+
+
+def _span(item: Any, axis: int, low: int, high: int) -> tuple[int, int, int]:
+    name = ("x", "y", "z", "channel")[axis]
+    if not isinstance(item, slice):
+        start = whole_number(item, f"index of axis {name}")
+        return start, start + 1, 1
+    step = 1 if item.step is None else whole_number(item.step, f"step of axis {name}")
+    if step < 1:
+        raise ArgumentError(f"step of axis {name}: must be at least 1, got {step}; flip the array afterwards")
+    start = low if item.start is None else whole_number(item.start, f"start of axis {name}")
+    stop = high if item.stop is None else whole_number(item.stop, f"stop of axis {name}")
+    return start, max(start, stop), step
+
+
+def triple(value: Sequence[Any] | Any, what: str) -> Int3:
+    """Return three whole numbers from one or from three. Raises ArgumentError naming `what`."""
+    items = list(value) if hasattr(value, "__len__") else [value] * 3
+    if len(items) != 3:
+        raise ArgumentError(f"{what}: expected a number or three (x, y, z), got {value!r}")
+    x, y, z = (whole_number(item, what) for item in items)
+    return x, y, z

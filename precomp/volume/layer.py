@@ -1,0 +1,229 @@
+"""A layer: its place, its stores, its info and provenance files, and the I/O of its scales."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+
+from precomp import jsonio, plugins, url
+from precomp.engine.objects import Objects
+from precomp.engine.read import ChunkReader
+from precomp.errors import (
+    ConfigError,
+    InfoError,
+    InfoNotFoundError,
+    MissingDependencyError,
+    UnsupportedError,
+)
+from precomp.grid import ChunkGrid
+from precomp.hookspecs import CodecPlugin, ProtocolPlugin
+from precomp.info import Scale, VolumeInfo
+from precomp.interfaces import CloudPath, Codec, SupportsCutout, UsesSuffixes
+from precomp.plugins import Registry
+from precomp.provenance import Provenance
+from precomp.volume.check import check_creatable, check_scale, warn_old_type
+from precomp.volume.document import InfoDocument
+
+__all__ = ["Layer", "ScaleIO"]
+
+_MAX_DOCUMENT = 64 * 2**20  # bytes; a real info has some kilobytes
+_MAX_REDIRECTS = 10
+
+
+@attrs.frozen
+class ScaleIO:
+    """What it takes to read and write one scale."""
+
+    info: VolumeInfo
+    scale: Scale
+    grid: ChunkGrid
+    objects: Objects
+    plugin: CodecPlugin
+    codec: Codec
+    reader: ChunkReader
+
+
+class Layer:
+    """The place of a layer and everything that is opened there. Opens nothing until asked."""
+
+    def __init__(self, path: CloudPath, registry: Registry, options: Mapping[str, Any] | None = None) -> None:
+        """`options` are those of the path's own scheme, as a config's `[protocols.SCHEME]` table."""
+        self.path = path
+        self.registry = registry
+        self.protocol: ProtocolPlugin = registry.protocol(path.scheme)
+        self._options = {path.scheme: _structure_options(self.protocol, options)}
+        self._opened: dict[CloudPath, Objects] = {}
+        self._scales: dict[int, ScaleIO] = {}
+        self._document: InfoDocument | None = None
+        self._provenance: Provenance | None = None
+        self._fetched = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel without what is opened; stores and plugins belong to a process."""
+        return {
+            "path": self.path,
+            "_options": self._options,
+            "_document": self._document,
+            "_provenance": self._provenance,
+            "_fetched": self._fetched,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open with the plugins of this process."""
+        self.__dict__.update(state, registry=plugins.load(), _opened={}, _scales={})
+        self.protocol = self.registry.protocol(self.path.scheme)
+
+    def objects(self, path: CloudPath | None = None) -> Objects:
+        """Return the objects of this layer's folder, or of another folder."""
+        path = self.path if path is None else path
+        found = self._opened.get(path)
+        if found is None:
+            found = self._opened.setdefault(path, self._open(path))
+        return found
+
+    def _open(self, path: CloudPath) -> Objects:
+        protocol = self.registry.protocol(path.scheme)
+        if path.scheme not in self._options:
+            self._options[path.scheme] = _structure_options(protocol, None)
+        with _telling_what_is_missing(f"{path.scheme}://", protocol.install_hint):
+            store = protocol.open(path, self._options[path.scheme])
+        if isinstance(store, SupportsCutout):
+            raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")
+        if isinstance(store, UsesSuffixes):
+            store.set_suffixes(self.registry.suffixes)
+        return Objects(store, self.registry.compressor)
+
+    @property
+    def document(self) -> InfoDocument:
+        """The info; fetched on first use. Raises InfoNotFoundError, InfoError, StoreError."""
+        if self._document is None:
+            self.refresh_info()
+        assert self._document is not None
+        return self._document
+
+    def set_info(self, raw: Any) -> None:
+        """Take a copy of `raw` for the info, without saving it. Raises InfoError."""
+        self._document = InfoDocument(copy.deepcopy(raw), f"{self.path}/info")
+        self._scales.clear()
+        self._fetched = False
+
+    def refresh_info(self) -> None:
+        """Fetch the info anew and follow redirects; the layer moves to where they end."""
+        path, seen = self.path, [self.path]
+        while True:
+            raw = self._fetch_info(path)
+            target = raw.get("redirect") if isinstance(raw, dict) else None
+            if not target:
+                break
+            path = self._redirected(path, target)
+            trail = " -> ".join(str(place) for place in [*seen, path])
+            if path in seen:
+                raise InfoError(f"{self.path}/info: its redirects form a cycle: {trail}; break it")
+            if len(seen) > _MAX_REDIRECTS:
+                raise InfoError(f"{self.path}/info: more than {_MAX_REDIRECTS} redirects: {trail}")
+            seen.append(path)
+        self.path, self.protocol = path, self.registry.protocol(path.scheme)
+        self._document = InfoDocument(raw, f"{path}/info")
+        self._scales.clear()
+        self._fetched = True
+        warn_old_type(self._document.model(), self._document.name)
+
+    def commit_info(self) -> None:
+        """Save the info, having checked all of it. Raises InfoError, StoreError, ReadOnlyError."""
+        document = self.document
+        info = document.model()
+        for mip in range(len(info.scales)):
+            check_scale(self.registry, info, mip, document.name)
+        if not self._fetched:
+            check_creatable(info, document.name)
+        self._save("info", jsonio.dumps(document.raw))
+
+    @property
+    def provenance(self) -> Provenance:
+        """The provenance; fetched on first use, empty where there is no such file."""
+        if self._provenance is None:
+            self.refresh_provenance()
+        assert self._provenance is not None
+        return self._provenance
+
+    def set_provenance(self, value: Any) -> None:
+        """Take a Provenance, a dict or JSON text, without saving it. Raises InfoError."""
+        self._provenance = jsonio.provenance(value, f"{self.path}/provenance")
+
+    def refresh_provenance(self) -> None:
+        """Fetch the provenance anew."""
+        data = self.objects().read("provenance", _MAX_DOCUMENT)
+        self.set_provenance({} if data is None else bytes(data))
+
+    def commit_provenance(self) -> None:
+        """Save the provenance, having checked it."""
+        checked = jsonio.provenance(self.provenance, f"{self.path}/provenance")
+        self._save("provenance", checked.serialize().encode())
+
+    def scale(self, mip: int) -> ScaleIO:
+        """Return the I/O of one scale. Raises ScaleNotFoundError, InfoError, UnknownEncodingError."""
+        info = self.document.model_at(mip)
+        found = self._scales.get(mip)
+        if found is None or found.info is not info:
+            found = self._scales[mip] = self._open_scale(info, mip)
+        return found
+
+    def _open_scale(self, info: VolumeInfo, mip: int) -> ScaleIO:
+        scale = info.scales[mip]
+        plugin = check_scale(self.registry, info, mip, self.document.name)
+        if scale.sharding is not None:
+            raise UnsupportedError(
+                f"{self.document.name}: scale {scale.key} is sharded, and this version of precomp reads "
+                "and writes unsharded scales only; use a newer version, or copy the layer unsharded"
+            )
+        place, folder = url.resolve(self.path, scale.key)
+        objects = self.objects(place)
+        with _telling_what_is_missing(f"the encoding {plugin.encoding}", plugin.install_hint):
+            codec = plugin.build(info, scale)
+        reader = ChunkReader(objects, codec, plugin.encoding, info.dtype, info.num_channels)
+        return ScaleIO(info, scale, ChunkGrid.of(scale, folder), objects, plugin, codec, reader)
+
+    def _fetch_info(self, path: CloudPath) -> Any:
+        data = self.objects(path).read("info", _MAX_DOCUMENT)
+        if data is None:
+            raise InfoNotFoundError(
+                f"{path}/info: there is no info file, so there is no layer here; check the path, or create "
+                "the layer with CloudVolume(path, info=CloudVolume.create_new_info(...)).commit_info()"
+            )
+        return jsonio.loads(bytes(data), f"{path}/info")
+
+    def _redirected(self, path: CloudPath, target: Any) -> CloudPath:
+        if not isinstance(target, str):
+            raise InfoError(f"{path}/info: redirect: expected a cloudpath, found {target!r}")
+        try:
+            return url.parse(target)
+        except ValueError as error:
+            raise InfoError(f"{path}/info: redirect: {error}") from error
+
+    def _save(self, key: str, data: bytes) -> None:
+        self.objects().write(key, data, content_type="application/json", cache_control="no-cache")
+
+
+@contextmanager
+def _telling_what_is_missing(what: str, hint: str | None) -> Iterator[None]:
+    try:
+        yield
+    except MissingDependencyError:
+        raise
+    except ImportError as error:
+        advice = hint or "install it"
+        raise MissingDependencyError(
+            f"{what} needs a package that is not there ({error}); {advice}"
+        ) from error
+
+
+def _structure_options(protocol: ProtocolPlugin, options: Mapping[str, Any] | None) -> Any:
+    if protocol.options is None:
+        if options:
+            raise ConfigError(f"{protocol.scheme}: this protocol has no options, got {sorted(options)}")
+        return None
+    return jsonio.structure(
+        dict(options or {}), protocol.options, f"protocols.{protocol.scheme}", ConfigError
+    )

@@ -1,0 +1,97 @@
+"""A request against the volume's bounds, and a user's values against the volume's dtype."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.errors import ArgumentError, OutOfBoundsError, TooLargeError
+from precomp.geometry import Bbox
+from precomp.grid import ChunkGrid
+from precomp.volume.indexing import Request
+
+__all__ = ["allocate", "as_voxels", "check_bounds", "crop", "fitting", "inside"]
+
+
+def check_bounds(minpt: Sequence[int], maxpt: Sequence[int], grid: ChunkGrid, advice: str) -> None:
+    """Raise OutOfBoundsError, showing both boxes, where the box leaves the volume."""
+    if not inside(minpt, maxpt, grid):
+        bounds = Bbox(grid.offset, grid.stop)
+        raise OutOfBoundsError(f"{Bbox(minpt, maxpt)} is not inside the volume's bounds {bounds}; {advice}")
+
+
+def inside(minpt: Sequence[int], maxpt: Sequence[int], grid: ChunkGrid) -> bool:
+    """Tell whether no corner of the box leaves the volume; an empty box has corners too."""
+    (x0, y0, z0), (x1, y1, z1), (a0, b0, c0), (a1, b1, c1) = minpt, maxpt, grid.offset, grid.stop
+    return a0 <= x0 and b0 <= y0 and c0 <= z0 and x1 <= a1 and y1 <= b1 and z1 <= c1
+
+
+def crop(request: Request, grid: ChunkGrid) -> tuple[Request, tuple[slice, slice, slice]]:
+    """Cut the request down to the volume; also return which part of its array is left."""
+    lows, highs, kept = [], [], []
+    for lo, hi, step, low, high in zip(
+        request.minpt, request.maxpt, request.step, grid.offset, grid.stop, strict=True
+    ):
+        skipped = max(0, -((lo - low) // step))
+        first = lo + skipped * step
+        stop = max(first, min(hi, high))
+        lows.append(first)
+        highs.append(stop)
+        kept.append(slice(skipped, skipped - ((first - stop) // step)))
+    (x0, y0, z0), (x1, y1, z1), (x, y, z) = lows, highs, kept
+    return request._replace(minpt=(x0, y0, z0), maxpt=(x1, y1, z1)), (x, y, z)
+
+
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an uninitialised array in Fortran order. Raises TooLargeError where memory does not do."""
+    try:
+        return np.empty(shape, dtype, order="F")
+    except (MemoryError, ValueError) as error:
+        raise TooLargeError(
+            f"an array of shape {shape} and {dtype} takes {math.prod(shape) * dtype.itemsize:,} bytes, more "
+            "than there is; read smaller boxes in turn, or a coarser mip"
+        ) from error
+
+
+def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `value` as an array of `shape` (x, y, z, channel) without copying it.
+
+    A scalar is spread and must fit the dtype; an array must have the volume's dtype (in any byte
+    order) and the shape, or the shape without the channel axis where there is one channel. Raises
+    ArgumentError.
+    """
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return np.broadcast_to(fitting(array[()], dtype), shape)
+    if array.dtype.newbyteorder("=") != dtype:
+        raise ArgumentError(
+            f"the volume holds {dtype}, the array {array.dtype}; convert it with array.astype('{dtype}')"
+        )
+    if array.ndim == 3 and shape[3] == 1:
+        array = array[..., np.newaxis]
+    if array.shape != shape:
+        raise ArgumentError(f"the box has the shape {shape}, the array {np.shape(value)}; they must be equal")
+    return array
+
+
+def fitting(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a scalar in `dtype`. Raises ArgumentError where it does not fit."""
+    if type(value) is int and value == 0:
+        return dtype.type(0)
+    try:
+        if np.iscomplexobj(value):
+            raise TypeError("voxels are real")
+        with np.errstate(all="ignore"):
+            converted = np.asarray(value).astype(dtype)[()]
+        if dtype.kind == "f":
+            # A float need not be exact in fewer bits, but must not become infinite.
+            fits = math.isinf(value) or not math.isinf(converted)
+        else:
+            fits = int(converted) == value  # as Python ints: numpy compares large ones as floats
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"{value!r} is no value for {dtype}: {error}") from error
+    if not fits:
+        raise ArgumentError(f"{value!r} does not fit {dtype}")
+    return converted

@@ -1,0 +1,111 @@
+"""Chunks from one volume to another."""
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from precomp.engine.workers import for_each
+from precomp.errors import AlignmentError, ArgumentError, EmptyVolumeError, InfoNotFoundError
+from precomp.geometry import Bbox
+from precomp.grid import ChunkRef
+from precomp.interfaces import Blob
+from precomp.progress import Tick, progress_bar
+from precomp.volume import voxels
+from precomp.volume.layer import ScaleIO
+from precomp.volume.settings import Compress
+
+if TYPE_CHECKING:
+    from precomp.volume.facade import CloudVolume
+
+__all__ = ["open_or_create", "transfer"]
+
+# Where voxels have to be read and written, so many chunks of the target at a time.
+_BLOCK = np.array([8, 8, 1])
+
+
+def open_or_create(source: "CloudVolume", cloudpath: Any, compress: Compress) -> "CloudVolume":
+    """Return the volume at `cloudpath`; where there is none, make one with the source's info."""
+    kind = type(source)
+    try:
+        return kind(cloudpath, compress=compress)
+    except InfoNotFoundError:
+        target = kind(
+            cloudpath, info=source.info, provenance=copy.deepcopy(dict(source.provenance)), compress=compress
+        )
+        target.commit_info()
+        target.commit_provenance()
+        return target
+
+
+def transfer(source: "CloudVolume", mip: int, target: "CloudVolume", box: Bbox, recompress: bool) -> None:
+    """Copy the chunks of `box` (voxels of `mip`) to the target's working mip."""
+    here, there = source._layer.scale(mip), target._layer.scale(target.mip)
+    if here.info.dtype != there.info.dtype or here.info.num_channels != there.info.num_channels:
+        raise ArgumentError(
+            f"{source.cloudpath} holds {here.info.num_channels} x {here.info.dtype}, {target.cloudpath} "
+            f"{there.info.num_channels} x {there.info.dtype}; both must be equal"
+        )
+    plan = voxels.plan_box(there, box)
+    if not plan.whole:
+        raise AlignmentError(f"{voxels.misaligned(there, box)}; copy whole chunks of the target")
+    with progress_bar(len(plan), f"copying {source.layer}", source.progress) as tick:
+        if _alike(here, there):
+            _copy_objects(source, here, target, there, box, recompress, tick)
+        else:
+            _copy_voxels(source, mip, target, there, box, tick)
+
+
+def _alike(here: ScaleIO, there: ScaleIO) -> bool:
+    a, b = here.grid, there.grid
+    same_chunks = (a.offset, a.size, a.chunk) == (b.offset, b.size, b.chunk)
+    return same_chunks and here.plugin.encoding == there.plugin.encoding
+
+
+def _copy_objects(
+    source: "CloudVolume",
+    here: ScaleIO,
+    target: "CloudVolume",
+    there: ScaleIO,
+    box: Bbox,
+    recompress: bool,
+    tick: Tick | None,
+) -> None:
+    writer = target._writer(there)
+    prefix, new_prefix = f"{here.grid.folder}/", f"{there.grid.folder}/"
+
+    def copy_one(ref: ChunkRef) -> None:
+        key = new_prefix + ref.key[len(prefix) :]
+        blob = here.objects.store.get(ref.key)
+        if blob is None:
+            if not source.fill_missing:
+                raise EmptyVolumeError(
+                    f"{ref.key}: the chunk is not stored in {source.cloudpath}; "
+                    "set fill_missing=True to leave it out of the copy"
+                )
+            there.objects.store.delete([key])
+            return
+        if recompress:
+            data = here.objects.plain(ref.key, blob, here.reader.limit(ref))
+            there.objects.store.put(key, writer.compressed(data))
+        else:
+            there.objects.store.put(
+                key, Blob(blob.data, blob.content_encoding, blob.content_type, writer.cache_control)
+            )
+
+    for_each(voxels.plan_box(here, box), copy_one, source._workers(), tick)
+
+
+def _copy_voxels(
+    source: "CloudVolume", mip: int, target: "CloudVolume", there: ScaleIO, box: Bbox, tick: Tick | None
+) -> None:
+    block = np.array(there.grid.chunk) * _BLOCK
+    stop = np.array(box.maxpt)
+    for z in range(int(box.minpt.z), int(box.maxpt.z), int(block[2])):
+        for y in range(int(box.minpt.y), int(box.maxpt.y), int(block[1])):
+            for x in range(int(box.minpt.x), int(box.maxpt.x), int(block[0])):
+                low = np.array([x, y, z])
+                part = Bbox(low, np.minimum(low + block, stop))
+                target[part] = np.asarray(source.download(part, mip))
+                if tick is not None:
+                    tick(there.grid.count(part.minpt, part.maxpt))

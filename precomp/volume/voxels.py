@@ -1,0 +1,122 @@
+"""Requests against one scale: alignment is checked here, then the engine works."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from precomp.engine.workers import for_each
+from precomp.engine.write import ChunkWriter
+from precomp.errors import AlignmentError, ArgumentError
+from precomp.geometry import Bbox
+from precomp.grid import ChunkRef, Plan
+from precomp.progress import Tick
+from precomp.volume.indexing import Request, triple
+from precomp.volume.layer import ScaleIO
+from precomp.volume.requests import allocate, check_bounds, inside
+
+__all__ = ["delete", "exists", "misaligned", "plan_box", "read", "write"]
+
+_MAX_LISTED_CHUNKS = 10_000_000
+
+# Below this much plain data threads cost more than they bring.
+_INLINE_BYTES = 2 * 2**20
+
+
+def read(
+    io: ScaleIO,
+    request: Request,
+    *,
+    background: Any,
+    fill: Any,
+    workers: int,
+    local: bool = False,
+    tick: Tick | None = None,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Return the voxels of `request`, shape (x, y, z, channel), Fortran order, or put them into `out`.
+
+    What lies outside the volume becomes `background`. Missing chunks become `fill`; None: they raise
+    EmptyVolumeError. `local` says that fetching has no latency worth hiding. Raises TooLargeError,
+    ChunkDecodeError, StoreError.
+    """
+    voxels = allocate(request.shape, io.info.dtype) if out is None else out
+    if not inside(request.minpt, request.maxpt, io.grid):
+        voxels[...] = background
+    plan = io.grid.plan(request.minpt, request.maxpt, request.step)
+    reader, channels = io.reader, request.channels
+    cheap = local and voxels.nbytes <= _INLINE_BYTES and reader.partial
+    for_each(plan, lambda ref: reader.paste(ref, voxels, channels, fill), 1 if cheap else workers, tick)
+    return voxels
+
+
+def write(
+    io: ScaleIO,
+    request: Request,
+    voxels: NDArray[Any],
+    writer: ChunkWriter,
+    *,
+    partly: bool,
+    workers: int,
+    tick: Tick | None = None,
+) -> None:
+    """Store `voxels`, shape of `request`. `partly` allows chunks to be written in part.
+
+    Raises OutOfBoundsError and AlignmentError before anything is written, and what ChunkWriter raises.
+    """
+    advice = "a write has to lie inside; cut it, or set autocrop=True"
+    check_bounds(request.minpt, request.maxpt, io.grid, advice)
+    plan = io.grid.plan(request.minpt, request.maxpt, request.step)
+    channels = None if request.channels == slice(0, io.info.num_channels, 1) else request.channels
+    if not partly and not (plan.whole and channels is None):
+        if request.step != (1, 1, 1) or channels is not None:
+            what = "a write with steps, or of some channels only, rewrites chunks in part"
+        else:
+            what = misaligned(io, request.box)
+        raise AlignmentError(
+            f"{what}; write whole chunks, or set non_aligned_writes=True (slower: chunks are read first)"
+        )
+    writer.write(plan, voxels, channels, workers, tick)
+
+
+def plan_box(io: ScaleIO, box: Bbox) -> Plan:
+    """Plan the chunks of a box. Raises OutOfBoundsError, and ArgumentError for more than ten million."""
+    minpt, maxpt = triple(box.minpt, "box"), triple(box.maxpt, "box")
+    check_bounds(minpt, maxpt, io.grid, "choose a box inside")
+    count = io.grid.count(minpt, maxpt)
+    if count > _MAX_LISTED_CHUNKS:
+        raise ArgumentError(
+            f"{box} has {count:,} chunks, more than {_MAX_LISTED_CHUNKS:,}; work on smaller boxes in turn"
+        )
+    return io.grid.plan(minpt, maxpt)
+
+
+def exists(io: ScaleIO, box: Bbox, workers: int) -> dict[str, bool]:
+    """Tell of every chunk that the box touches whether it is stored."""
+    plan = plan_box(io, box)
+    found = dict.fromkeys((ref.key for ref in plan.refs()), False)
+    stat = io.objects.store.stat
+
+    def look(ref: ChunkRef) -> None:
+        found[ref.key] = stat(ref.key) is not None
+
+    for_each(plan, look, workers)
+    return found
+
+
+def delete(io: ScaleIO, box: Bbox, workers: int, tick: Tick | None = None) -> None:
+    """Delete the chunks of an aligned box. Raises AlignmentError before anything is deleted."""
+    plan = plan_box(io, box)
+    if not plan.whole:
+        raise AlignmentError(f"{misaligned(io, box)}; delete whole chunks")
+    remove = io.objects.store.delete
+    for_each(plan, lambda ref: remove([ref.key]), workers, tick)
+
+
+def misaligned(io: ScaleIO, box: Bbox) -> str:
+    """Say that a box is off the chunk grid, and name the nearest one that is not."""
+    grid = io.grid
+    around = box.expand_to_chunk_size(grid.chunk, grid.offset).clamp(Bbox(grid.offset, grid.stop))
+    return (
+        f"{box} does not lie on the chunk grid (chunks of {grid.chunk} counted from {grid.offset}); "
+        f"the nearest aligned box around it is {around}"
+    )
