@@ -19,6 +19,9 @@
 A message names the key or argument, what was found, what was expected and what to do next.
 """
 
+import difflib
+from collections.abc import Iterable
+
 __all__ = [
     "AlignmentError",
     "ArgumentError",
@@ -43,7 +46,14 @@ __all__ = [
     "UnknownEncodingError",
     "UnknownProtocolError",
     "UnsupportedError",
+    "did_you_mean",
 ]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean 'NEAREST'?)` for a message, or nothing where no known word is near."""
+    nearest = difflib.get_close_matches(word, sorted(known), 1)
+    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
 
 
 class PrecompError(Exception):

@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import attrs
 
+from precomp.errors import TooLargeError
 from precomp.info import Scale
 from precomp.interfaces import Slices3
 
 __all__ = ["ChunkGrid", "ChunkRef", "Plan"]
 
 Int3 = tuple[int, int, int]
+
+_MAX_PARTS = 10_000_000  # along one axis, some 400 bytes each
 
 
 class ChunkRef(NamedTuple):
@@ -113,11 +116,18 @@ class ChunkGrid:
         """Plan the request `minpt` to `maxpt` (exclusive), every `steps`-th voxel from `minpt` on.
 
         Parts of the request outside the volume have no chunk; the targets count from `minpt` still.
+        Raises TooLargeError for more than ten million chunks along one axis.
         """
-        x, y, z = (
-            _parts(*axis)
-            for axis in zip(self.offset, self.size, self.chunk, minpt, maxpt, steps, strict=True)
-        )
+        axes = list(zip(self.offset, self.size, self.chunk, minpt, maxpt, steps, strict=True))
+        for offset, size, chunk, lo, hi, step in axes:
+            first, stop = _span(offset, size, chunk, lo, hi)
+            chunks = min(stop - first, -((lo - hi) // step))
+            if chunks > _MAX_PARTS:
+                raise TooLargeError(
+                    f"{self.folder}: the request touches {chunks:,} chunks along one axis, more than "
+                    f"{_MAX_PARTS:,}; work on smaller boxes in turn"
+                )
+        x, y, z = (_parts(*axis) for axis in axes)
         return Plan(f"{self.folder}/", x, y, z)
 
     def count(self, minpt: Sequence[int], maxpt: Sequence[int]) -> int:
@@ -139,23 +149,23 @@ def _span(offset: int, size: int, chunk: int, lo: int, hi: int) -> tuple[int, in
 
 def _parts(offset: int, size: int, chunk: int, lo: int, hi: int, step: int) -> list[_Part]:
     parts = []
-    for number in range(*_span(offset, size, chunk, lo, hi)):
-        begin = offset + number * chunk
+    # The wanted voxel that comes next: number `skipped` of the request. From one chunk that holds
+    # any to the next, since a step may jump over very many.
+    skipped = max(0, -((lo - offset) // step))
+    first, stop = lo + skipped * step, min(hi, offset + size)
+    while first < stop:
+        begin = first - (first - offset) % chunk
         end = min(begin + chunk, offset + size)
-        # The first wanted voxel of this chunk is number `skipped` of the request.
-        skipped = -((lo - max(begin, lo)) // step)
-        first = lo + skipped * step
-        stop = min(end, hi)
-        if first >= stop:
-            continue  # the step jumps over this chunk
-        wanted = -((first - stop) // step)
+        wanted = -((first - min(end, stop)) // step)
         parts.append(
             _Part(
                 f"{begin}-{end}",
                 end - begin,
-                slice(first - begin, stop - begin, step),
+                slice(first - begin, min(end, stop) - begin, step),
                 slice(skipped, skipped + wanted),
                 wanted == end - begin,
             )
         )
+        skipped += wanted
+        first += wanted * step
     return parts

@@ -1,6 +1,7 @@
 """Progress bars on long work: shown by tqdm on a terminal, or where they are asked for."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ _DELAY = 1.0  # seconds; work shorter than this needs no bar
 
 @contextmanager
 def progress_bar(total: int, text: str, wanted: bool | None, unit: str = "chunk") -> Iterator[Tick | None]:
-    """Yield a function that takes how many more units are done, or None where there is no bar.
+    """Yield a function that takes, from any thread, how many more units are done; None: there is no bar.
 
     `wanted` True shows a bar at once, False never, None after a second where stderr is a terminal
     and tqdm is installed. Raises MissingDependencyError where True and tqdm is missing.
@@ -32,5 +33,16 @@ def progress_bar(total: int, text: str, wanted: bool | None, unit: str = "chunk"
         raise MissingDependencyError(
             "progress=True needs tqdm; install it with: pip install 'precomp[progress]'"
         ) from error
-    with tqdm(total=total, desc=text, unit=unit, delay=0 if wanted else _DELAY, leave=bool(wanted)) as bar:
-        yield bar.update
+
+    class Bar(tqdm):  # type: ignore[misc]
+        monitor_interval = 0  # no thread of tqdm's that outlives the bar
+
+    updating = threading.Lock()
+
+    def tick(done: int) -> None:
+        with updating:
+            bar.update(done)
+
+    delay = 0 if wanted else _DELAY
+    with Bar(total=total, desc=text, unit=unit, delay=delay, leave=bool(wanted)) as bar:
+        yield tick

@@ -11,7 +11,6 @@ A `file://` path is absolute and a local path is made so; both are normalised as
 `..` and an empty part are errors.
 """
 
-import difflib
 import ntpath
 import os
 import posixpath
@@ -20,14 +19,13 @@ from collections.abc import Iterable
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
-from precomp.errors import CloudPathError, InfoError, UnknownProtocolError
+from precomp.errors import CloudPathError, InfoError, UnknownProtocolError, did_you_mean
 from precomp.interfaces import CloudPath
 
 __all__ = [
     "WELL_KNOWN_SCHEMES",
     "ExtractedPath",
     "base_cloudpath",
-    "did_you_mean",
     "extract_path",
     "info_cloudpath",
     "is_scheme",
@@ -178,12 +176,6 @@ def info_cloudpath(path: CloudPath) -> str:
 def is_scheme(text: str) -> bool:
     """Whether cloudpaths can have this scheme: lower case, two characters at least."""
     return re.fullmatch(_SCHEME, text) is not None and text == text.lower() != "precomputed"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean 'gs'?)` with the nearest known word, or nothing where none is near."""
-    near = difflib.get_close_matches(word, sorted(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _refused(text: object, problem: str) -> CloudPathError:

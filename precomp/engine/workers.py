@@ -7,6 +7,7 @@ fork and a worker can never wait for its own pool. The caller's thread works too
 import itertools
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from precomp.grid import ChunkRef, Plan
 
@@ -24,56 +25,82 @@ def for_each(
 ) -> None:
     """Call `task` once for every chunk of `plan` on up to `workers` threads.
 
-    The first error stops all workers and is raised, once none of them runs any more. `tick(n)` is
-    called, from any thread, when `n` more chunks are done.
+    The first error stops all workers and is raised, once none of them runs any more; so does an
+    interrupt of the caller's thread. `tick(n)` is called, from any thread, when `n` more chunks are done.
     """
-    count = len(plan)
-    workers = max(1, min(workers, count))
-    batch = max(1, count // (workers * _BATCHES_PER_WORKER))
-    starts = itertools.count(0, batch)
-    taking = threading.Lock()
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not failures:
-                with taking:
-                    start = next(starts)
-                if start >= count:
-                    return
-                stop = min(start + batch, count)
-                for ref in plan.refs(start, stop):
-                    if failures:
-                        return
-                    task(ref)
-                if tick is not None:
-                    tick(stop - start)
-        except BaseException as error:  # noqa: BLE001  carried to the caller's thread
-            failures.append(error)
-
-    threads = _start(work, workers - 1)
-    work()
+    workers = max(1, min(workers, len(plan)))
+    job = _Job(plan, task, workers, tick)
+    threads: list[threading.Thread] = []
     try:
-        for thread in threads:
-            thread.join()
+        _start(job.work, threads, workers - 1)
+        job.work()
+        _join(threads)
     except BaseException as error:  # noqa: BLE001  an interrupt stops the others too
-        failures.insert(0, error)
-    if failures:
-        for thread in threads:
-            thread.join()
+        job.fail(error)
+    if job.failure is None:
+        return
+    _join(threads)
+    try:
+        raise job.failure
+    finally:
+        job.failure = None  # the error's traceback holds this frame: no cycle
+
+
+class _Job:
+    """The chunks of one request, which any number of threads take in batches."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        task: Callable[[ChunkRef], None],
+        workers: int,
+        tick: Callable[[int], object] | None,
+    ) -> None:
+        self._plan, self._task, self._tick = plan, task, tick
+        self._count = len(plan)
+        self._batch = max(1, self._count // (workers * _BATCHES_PER_WORKER))
+        self._starts = itertools.count(0, self._batch)
+        self._taking = threading.Lock()
+        self._stopped = False
+        self.failure: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Stop all threads. The first error is kept, but an interrupt comes before any other."""
+        self._stopped = True
+        if self.failure is None or not isinstance(error, Exception):
+            self.failure = error
+
+    def work(self) -> None:
+        """Take batches until none is left or somebody failed."""
         try:
-            raise failures[0]
-        finally:
-            failures.clear()  # the error's traceback holds this frame: no cycle
+            while not self._stopped:
+                with self._taking:
+                    start = next(self._starts)
+                if start >= self._count:
+                    return
+                stop = min(start + self._batch, self._count)
+                for ref in self._plan.refs(start, stop):
+                    if self._stopped:
+                        return
+                    self._task(ref)
+                if self._tick is not None:
+                    self._tick(stop - start)
+        except BaseException as error:  # noqa: BLE001  carried to the caller's thread
+            self.fail(error)
 
 
-def _start(work: Callable[[], None], count: int) -> list[threading.Thread]:
-    threads = []
+def _start(work: Callable[[], None], threads: list[threading.Thread], count: int) -> None:
     for number in range(count):
         thread = threading.Thread(target=work, name=f"precomp-{number}", daemon=True)
+        threads.append(thread)  # before it runs: an interrupt in between must not lose it
         try:
             thread.start()
         except RuntimeError:  # the system gives no more threads; fewer do the same work
+            threads.remove(thread)
             break
-        threads.append(thread)
-    return threads
+
+
+def _join(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        with suppress(RuntimeError):  # interrupted in its start; should it run yet, it stops at once
+            thread.join()

@@ -8,9 +8,10 @@ import attrs
 import pluggy
 
 from precomp import hookspecs
+from precomp.errors import did_you_mean
 from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
 from precomp.plugins.records import KINDS, Declaration, Kind, Plugin
-from precomp.url import did_you_mean, is_scheme
+from precomp.url import is_scheme
 
 __all__ = ["Probed", "one_line", "probe"]
 

@@ -6,12 +6,17 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from precomp.errors import ConfigError, MissingDependencyError, PluginConflictError, PrecompError
+from precomp.errors import (
+    ConfigError,
+    MissingDependencyError,
+    PluginConflictError,
+    PrecompError,
+    did_you_mean,
+)
 from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
 from precomp.interfaces import Compressor
 from precomp.plugins.probe import Probed, probe
 from precomp.plugins.records import KINDS, Plugin
-from precomp.url import did_you_mean
 
 __all__ = ["Registry"]
 

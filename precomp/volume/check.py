@@ -31,7 +31,10 @@ def check_scale(registry: Registry, info: VolumeInfo, mip: int, name: str) -> Co
 
 
 def check_creatable(info: VolumeInfo, name: str) -> None:
-    """Raise InfoError where the data type is one of old volumes that no new layer should have."""
+    """Raise InfoError where a new layer would have the data type, or the spelling, of old ones only."""
+    for mip, scale in enumerate(info.scales):
+        if scale.encoding != scale.encoding.lower():
+            raise InfoError(f"{name}: info.scales[{mip}].encoding: {scale.encoding} has to be lower case")
     if info.data_type not in CREATABLE_DATA_TYPES:
         raise InfoError(
             f"{name}: info.data_type: {info.data_type} is read but not created, since no viewer shows it; "

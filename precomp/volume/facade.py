@@ -156,12 +156,12 @@ class CloudVolume(Access, Documents):
         voxel_offset: Sequence[int],
         volume_size: Sequence[int],
         mesh: str | bool | None = None,
-        skeletons: str | bool | None = None,
         chunk_size: Sequence[int] = (64, 64, 64),
-        compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
         max_mip: int = 0,
         factor: Sequence[int] = (2, 2, 1),
         *,
+        skeletons: str | bool | None = None,
+        compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
         jpeg_quality: int | None = None,
         png_level: int | None = None,
     ) -> dict[str, Any]:
@@ -176,11 +176,11 @@ class CloudVolume(Access, Documents):
             voxel_offset: coordinates of the first voxel; may be negative.
             volume_size: in voxels of mip 0.
             mesh: folder of the meshes; True is `mesh`.
-            skeletons: folder of the skeletons; True is `skeletons`.
             chunk_size: of a stored chunk, in voxels.
-            compressed_segmentation_block_size: used by that encoding only.
             max_mip: how many coarser scales to add.
             factor: how much coarser each is than the one before, x, y, z.
+            skeletons: folder of the skeletons; True is `skeletons`.
+            compressed_segmentation_block_size: used by that encoding only.
             jpeg_quality: 1 to 100, for `jpeg`.
             png_level: 0 to 9, for `png`.
 

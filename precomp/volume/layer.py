@@ -138,7 +138,7 @@ class Layer:
             check_scale(self.registry, info, mip, document.name)
         if not self._fetched:
             check_creatable(info, document.name)
-        self._save("info", jsonio.dumps(document.raw))
+        self._save("info", jsonio.dumps(document.raw, "info"))
 
     @property
     def provenance(self) -> Provenance:
