@@ -7,6 +7,7 @@ listed in `_COMMANDS`. What it needs for its work it imports in `run`, so that `
 import argparse
 import importlib
 import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
 
@@ -41,5 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = commands[args.command].run(args)
     except PrecompError as error:
         print(f"precomp: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `precomp ... | head` has seen enough; nor may the flush at exit fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

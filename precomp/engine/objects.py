@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
-from precomp.errors import ChunkDecodeError, PrecompError
+from precomp.errors import ChunkDecodeError, TooLargeError, UnknownEncodingError
 from precomp.interfaces import Blob, Buffer, Compressor, Store
 
 __all__ = ["Objects"]
@@ -26,9 +26,15 @@ class Objects:
         """Return the decompressed object; None where there is none.
 
         Raises ChunkDecodeError, naming the key, where the object is damaged or larger than
-        `max_size` bytes, and StoreError where it cannot be fetched.
+        `max_size` bytes, UnknownEncodingError where no plugin knows its compression, TooLargeError
+        where memory does not do, and StoreError where it cannot be fetched.
         """
-        blob = self.store.get(key)
+        try:
+            blob = self.store.get(key)
+        except MemoryError as error:
+            raise TooLargeError(
+                f"{key}: not enough memory to fetch it; expected at most {max_size} bytes"
+            ) from error
         return None if blob is None else self.plain(key, blob, max_size)
 
     def plain(self, key: str, blob: Blob, max_size: int) -> Buffer:
@@ -37,14 +43,20 @@ class Objects:
             if len(blob.data) > max_size:
                 raise ChunkDecodeError(
                     f"{key}: expected at most {max_size} bytes, found {len(blob.data)}; "
-                    "the object is not what the layer's info says, write it again"
+                    "this is something else or damaged, write it again"
                 )
             return blob.data
-        compressor = self.compressor(blob.content_encoding)
+        try:
+            compressor = self.compressor(blob.content_encoding)
+        except UnknownEncodingError as error:
+            raise UnknownEncodingError(f"{key}: its compression is unknown: {error}") from error
         try:
             return compressor.decompress(blob.data, max_size)
-        except PrecompError:
-            raise
+        except MemoryError as error:
+            raise TooLargeError(
+                f"{key}: not enough memory to decompress {len(blob.data)} bytes of "
+                f"{blob.content_encoding} to at most {max_size}; free some"
+            ) from error
         except Exception as error:
             raise ChunkDecodeError(
                 f"{key}: expected one {blob.content_encoding} stream of at most {max_size} bytes, "

@@ -13,6 +13,8 @@ from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Codec, Decode
 
 __all__ = ["ChunkReader"]
 
+_LARGEST = 2**62  # bytes; no store holds a larger object, and C libraries take no larger number
+
 
 class ChunkReader:
     """Reads the chunks of one scale. Safe to share between threads."""
@@ -28,7 +30,7 @@ class ChunkReader:
         self._encoding = encoding
         self._dtype = dtype
         self._channels = channels
-        self._ranges = codec if isinstance(codec, ReadsRanges) else None
+        self._exact = self._ranges = codec if isinstance(codec, ReadsRanges) else None
         self._into = codec if isinstance(codec, DecodesInto) else None
 
     @property
@@ -44,9 +46,16 @@ class ChunkReader:
         """Write the wanted voxels of the chunk into `out`, shape (x, y, z, channel) of the request.
 
         `channels` are those of the volume that `out` holds. A missing chunk becomes `fill`; where
-        that is None it raises EmptyVolumeError. Raises ChunkDecodeError, StoreError.
+        that is None it raises EmptyVolumeError. Raises ChunkDecodeError, TooLargeError, StoreError.
         """
-        target = out[ref.target]
+        try:
+            self._paste(ref, out[ref.target], channels, fill)
+        except TooLargeError:
+            raise
+        except MemoryError as error:
+            raise self._damaged(ref.key, self.spec(ref), error) from error
+
+    def _paste(self, ref: ChunkRef, target: NDArray[Any], channels: slice, fill: Any) -> None:
         voxels = self._part(ref)
         if voxels is None:
             blob = self._get(ref.key)
@@ -54,7 +63,7 @@ class ChunkReader:
                 target[...] = self._missing(ref.key, fill)
                 return
             if self._into is not None and channels == slice(0, self._channels, 1):
-                self._decode_into(ref, blob, target)
+                self._decode_into(self._into, ref, blob, target)
                 return
             voxels = self.decode(ref, blob)[ref.source]
         target[...] = voxels[..., channels]
@@ -65,19 +74,17 @@ class ChunkReader:
         data = self._plain(ref.key, blob, spec)
         try:
             voxels = self._codec.decode(data, spec)
+            if voxels.shape != spec.shape or voxels.dtype != spec.dtype:
+                raise ValueError(f"the codec returned {voxels.dtype}, shape {voxels.shape}")
         except Exception as error:
             raise self._damaged(ref.key, spec, error) from error
-        if voxels.shape != spec.shape or voxels.dtype != spec.dtype:
-            wrong = ValueError(f"the codec returned {voxels.dtype} {voxels.shape}")
-            raise self._damaged(ref.key, spec, wrong) from wrong
         return voxels
 
-    def _decode_into(self, ref: ChunkRef, blob: Blob, target: NDArray[Any]) -> None:
-        assert self._into is not None
+    def _decode_into(self, codec: DecodesInto, ref: ChunkRef, blob: Blob, target: NDArray[Any]) -> None:
         spec = self.spec(ref)
         data = self._plain(ref.key, blob, spec)
         try:
-            self._into.decode_into(data, spec, ref.source, target)
+            codec.decode_into(data, spec, ref.source, target)
         except Exception as error:
             raise self._damaged(ref.key, spec, error) from error
 
@@ -94,6 +101,8 @@ class ChunkReader:
         if codec is None or ref.whole:
             return None
         spec = self.spec(ref)
+        if spec.nbytes > _LARGEST:
+            return None  # what is stored is shorter, and refused for that
         ranges = codec.byte_ranges(spec, ref.source)
         blobs = None if ranges is None else self._get_parts(ref.key, ranges)
         if blobs is None:
@@ -115,10 +124,9 @@ class ChunkReader:
         return self._limit(self.spec(ref))
 
     def _limit(self, spec: ChunkSpec) -> int:
-        if isinstance(self._codec, ReadsRanges):
-            return self._codec.stored_size(spec)
         # No sane encoding of a chunk is longer than this; what is longer is a bomb.
-        return 4 * spec.nbytes + 2**20
+        size = 4 * spec.nbytes + 2**20 if self._exact is None else self._exact.stored_size(spec)
+        return min(size, _LARGEST)
 
     def _plain(self, key: str, blob: Blob, spec: ChunkSpec) -> Buffer:
         if blob.content_encoding is None:

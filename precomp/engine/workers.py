@@ -61,26 +61,26 @@ class _Job:
         self._batch = max(1, self._count // (workers * _BATCHES_PER_WORKER))
         self._starts = itertools.count(0, self._batch)
         self._taking = threading.Lock()
-        self._stopped = False
+        self._stop = threading.Event()
         self.failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
         """Stop all threads. The first error is kept, but an interrupt comes before any other."""
-        self._stopped = True
+        self._stop.set()
         if self.failure is None or not isinstance(error, Exception):
             self.failure = error
 
     def work(self) -> None:
         """Take batches until none is left or somebody failed."""
         try:
-            while not self._stopped:
+            while not self._stop.is_set():
                 with self._taking:
                     start = next(self._starts)
                 if start >= self._count:
                     return
                 stop = min(start + self._batch, self._count)
                 for ref in self._plan.refs(start, stop):
-                    if self._stopped:
+                    if self._stop.is_set():
                         return
                     self._task(ref)
                 if self._tick is not None:

@@ -54,16 +54,23 @@ class ChunkWriter:
 
         `channels` names those of the volume that `voxels` holds; None: all of them. Chunks that the
         request covers wholly are put; the others are merged, and where one of those is missing and
-        there is no `fill`, EmptyVolumeError is raised before anything is written.
+        there is no `fill`, EmptyVolumeError is raised before anything is written. Raises ArgumentError
+        where the codec cannot hold the voxels, ChunkDecodeError where a chunk to be merged is damaged
+        (it is left as it is), TooLargeError and StoreError.
         """
         if self.fill is None and not (plan.whole and channels is None):
             for_each(plan, lambda ref: self._require(ref, channels), workers)
 
         def store(ref: ChunkRef) -> None:
-            if ref.whole and channels is None:
-                self._put(ref, voxels)
-            else:
-                self._merge(ref, voxels, slice(None) if channels is None else channels)
+            try:
+                if ref.whole and channels is None:
+                    self._put(ref, voxels)
+                else:
+                    self._merge(ref, voxels, slice(None) if channels is None else channels)
+            except TooLargeError:
+                raise
+            except MemoryError as error:
+                raise self._too_large(ref) from error
 
         for_each(plan, store, workers, tick)
 
@@ -95,8 +102,14 @@ class ChunkWriter:
         spec = self.reader.spec(ref)
         try:
             return np.full(spec.shape, self.fill, spec.dtype, order="F")
-        except MemoryError as error:
-            raise TooLargeError(f"{ref.key}: not enough memory for a chunk of {spec.nbytes} bytes") from error
+        except ValueError as error:  # numpy's word for more bytes than there are addresses
+            raise self._too_large(ref) from error
+
+    def _too_large(self, ref: ChunkRef) -> TooLargeError:
+        return TooLargeError(
+            f"{ref.key}: not enough memory to make a {self.encoding} chunk of "
+            f"{self.reader.spec(ref).nbytes:,} bytes; choose a smaller chunk_size for the scale"
+        )
 
     def _missing(self, ref: ChunkRef) -> EmptyVolumeError:
         return EmptyVolumeError(
@@ -108,6 +121,8 @@ class ChunkWriter:
         native = np.asarray(chunk, dtype=self.reader.spec(ref).dtype)
         try:
             data: Buffer = self.codec.encode(native)
+        except MemoryError:
+            raise
         except Exception as error:
             raise ArgumentError(
                 f"{ref.key}: {self.encoding} cannot hold these voxels, "

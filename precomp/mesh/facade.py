@@ -3,7 +3,6 @@
 import contextlib
 import operator
 import os
-import secrets
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -246,7 +245,7 @@ def _target(filepath: str | os.PathLike[str] | None, ids: list[int], suffix: str
 
 def _write(target: str, content: Buffer) -> None:
     folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}")
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}")
     try:
         try:
             with open(temporary, "xb") as file:

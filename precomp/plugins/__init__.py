@@ -9,7 +9,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, distributions
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -17,6 +17,9 @@ from precomp.hookspecs import ENTRY_POINT_GROUP
 from precomp.plugins.probe import Probed, one_line, probe
 from precomp.plugins.records import Plugin, canonical
 from precomp.plugins.registry import Registry
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 __all__ = ["DISABLE_VARIABLE", "Plugin", "Registry", "load"]
 
@@ -63,6 +66,8 @@ def _load(blocked: frozenset[str], prefer: tuple[str, ...]) -> Registry:
 
 def _installed(blocked: frozenset[str]) -> Iterator[Probed]:
     """Yield every plugin on `sys.path`; of two copies of a distribution the first one counts."""
+    from importlib.metadata import distributions  # a tenth of the time of `import precomp`
+
     seen: set[str] = set()
     for distribution in distributions():
         try:
@@ -73,7 +78,7 @@ def _installed(blocked: frozenset[str]) -> Iterator[Probed]:
         yield from found
 
 
-def _of_distribution(distribution: Distribution, blocked: frozenset[str], seen: set[str]) -> list[Probed]:
+def _of_distribution(distribution: "Distribution", blocked: frozenset[str], seen: set[str]) -> list[Probed]:
     if f"[{ENTRY_POINT_GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
         return []  # as nearly all are: parsing them costs ten times as much as this look
     metadata = distribution.metadata

@@ -89,8 +89,7 @@ class Access(Properties):
                 request,
                 background=background,
                 fill=background if settings.fill_missing else None,
-                workers=self._workers(parallel),
-                local=layer.protocol.workers is None,
+                workers=self._threads(io, request, parallel),
                 tick=tick,
                 out=out,
             )
@@ -107,6 +106,7 @@ class Access(Properties):
         if settings.autocrop:
             request, kept = crop(request, io.grid)
             array = array[kept]
+        writer = self._writer(io)
         with progress_bar(
             _count(io, request), f"writing {self._layer.path.layer}", settings.progress
         ) as tick:
@@ -114,9 +114,9 @@ class Access(Properties):
                 io,
                 request,
                 array,
-                self._writer(io),
+                writer,
                 partly=settings.non_aligned_writes,
-                workers=self._workers(),
+                workers=self._threads(io, request) if writer.compression is None else self._workers(),
                 tick=tick,
             )
 
@@ -167,6 +167,12 @@ class Access(Properties):
     def _box(self, bbox: Any, mip: Mip) -> Bbox:
         bounds = self.mip_bounds(mip)
         return parse_box(bbox, bounds.minpt, bounds.maxpt)
+
+    def _threads(self, io: ScaleIO, request: Request, parallel: Parallel = None) -> int:
+        """As many threads as were asked for; where nothing was said, none for work that gains nothing."""
+        given = self._settings.parallel if parallel is None else parallel
+        local = self._layer.protocol.workers is None
+        return 1 if given is None and local and voxels.is_quick(io, request) else self._workers(given)
 
     def _workers(self, parallel: Parallel = None) -> int:
         wanted = self._settings.parallel if parallel is None else parallel

@@ -1,6 +1,5 @@
 """The info as a dict that users edit in place, with a typed view that follows the edits."""
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,9 @@ from precomp.errors import InfoError, ScaleNotFoundError
 from precomp.info import VolumeInfo
 
 __all__ = ["InfoDocument"]
+
+# What a comparison raises where the user put in an array, or something too deeply nested.
+_INCOMPARABLE = (ValueError, RecursionError)
 
 
 class InfoDocument:
@@ -28,9 +30,18 @@ class InfoDocument:
         self.raw: dict[str, Any] = raw
         self._validate()
 
+    @classmethod
+    def copy_of(cls, raw: Any, name: str) -> "InfoDocument":
+        """Take a copy of `raw`. Raises InfoError as the constructor does."""
+        return cls(_plain(raw, name), name)
+
     def model(self) -> VolumeInfo:
         """Return the typed view of the whole dict. Raises InfoError after a wrong edit."""
-        if self.raw != self._seen:
+        try:
+            same = self.raw == self._seen
+        except _INCOMPARABLE:
+            same = False
+        if not same:
             self._validate()
         return self._model
 
@@ -41,13 +52,16 @@ class InfoDocument:
         """
         raw, seen = self.raw, self._seen
         scales = raw.get("scales")
-        same = (
-            raw.keys() == seen.keys()
-            and isinstance(scales, list)
-            and len(scales) == len(seen["scales"])
-            and all(raw[field] == seen[field] for field in raw if field != "scales")
-            and (mip >= len(scales) or scales[mip] == seen["scales"][mip])
-        )
+        try:
+            same = (
+                raw.keys() == seen.keys()
+                and isinstance(scales, list)
+                and len(scales) == len(seen["scales"])
+                and all(raw[field] == seen[field] for field in raw if field != "scales")
+                and (mip >= len(scales) or scales[mip] == seen["scales"][mip])
+            )
+        except _INCOMPARABLE:
+            same = False
         if not same:
             self._validate()
         if not 0 <= mip < len(self._model.scales):
@@ -65,16 +79,29 @@ class InfoDocument:
     def _validate(self) -> None:
         if not isinstance(self.raw, dict):
             raise InfoError(f"{self.name}: expected a JSON object, found {type(self.raw).__name__}")
-        _make_plain(self.raw)
+        _make_plain(self.raw, self.name)
         try:
             self._model = jsonio.structure(self.raw, VolumeInfo, "info")
         except InfoError as error:
-            raise InfoError(f"{self.name}: this info breaks the format\n{error}") from error
-        self._seen = copy.deepcopy(self.raw)
+            raise _broken(self.name, error) from error
+        self._seen = _plain(self.raw, self.name)
 
 
-def _make_plain(container: Any) -> None:
+def _plain(raw: Any, name: str) -> Any:
+    try:
+        return jsonio.plain(raw, "info", InfoError)
+    except InfoError as error:
+        raise _broken(name, error) from error
+
+
+def _broken(name: str, error: InfoError) -> InfoError:
+    return InfoError(f"{name}: this info breaks the format\n{error}")
+
+
+def _make_plain(container: Any, name: str, depth: int = jsonio.MAX_DEPTH) -> None:
     """Turn tuples, arrays and numpy scalars inside into JSON values; dicts and lists stay what they are."""
+    if not depth:
+        raise InfoError(f"{name}: expected lists and dicts at most {jsonio.MAX_DEPTH} deep; nest them less")
     items = container.items() if isinstance(container, dict) else enumerate(container)
     for key, value in list(items):
         if isinstance(value, (np.ndarray, np.generic)):
@@ -82,4 +109,4 @@ def _make_plain(container: Any) -> None:
         elif isinstance(value, tuple):
             container[key] = list(value)
         if isinstance(container[key], (dict, list)):
-            _make_plain(container[key])
+            _make_plain(container[key], name, depth - 1)

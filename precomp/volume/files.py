@@ -1,6 +1,9 @@
 """Arrays on disk that appear whole or not at all."""
 
+import errno
+import math
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precomp.errors import StoreError
+from precomp.errors import PrecompError, StoreError
 
 __all__ = ["mapped_file"]
 
@@ -25,6 +28,8 @@ def mapped_file(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iter
     try:
         if 0 in shape:
             raise OSError(f"a box of shape {shape} has no voxels to map")
+        if math.prod(shape) * dtype.itemsize > sys.maxsize:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         array: NDArray[Any]
         if name.endswith(".npy"):
             array = np.lib.format.open_memmap(
@@ -32,14 +37,27 @@ def mapped_file(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iter
             )
         else:
             array = np.memmap(temporary, dtype=dtype, mode="w+", shape=shape, order="F")
+        _reserve(temporary)
         yield array
         array.flush()
         del array
         os.replace(temporary, final)
     except OSError as error:
-        if isinstance(error, StoreError):
+        if isinstance(error, PrecompError):
             raise
         raise StoreError(f"{final}: the file cannot be written: {error}") from error
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _reserve(path: str) -> None:
+    """Take the disk space that the file needs: a page that finds none later would kill the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(path, "rb+") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # this file system cannot
+                raise

@@ -1,6 +1,5 @@
 """A layer: its place, its stores, its info and provenance files, and the I/O of its scales."""
 
-import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from precomp import jsonio, plugins, url
 from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
 from precomp.errors import (
+    ChunkDecodeError,
     ConfigError,
     InfoError,
     InfoNotFoundError,
@@ -28,7 +28,7 @@ from precomp.volume.document import InfoDocument
 
 __all__ = ["Layer", "ScaleIO"]
 
-_MAX_DOCUMENT = 64 * 2**20  # bytes; a real info has some kilobytes
+_MAX_DOCUMENT = 16 * 2**20  # bytes; a real info has some kilobytes, parsed it takes up to 30 times as much
 _MAX_REDIRECTS = 10
 
 
@@ -105,7 +105,7 @@ class Layer:
 
     def set_info(self, raw: Any) -> None:
         """Take a copy of `raw` for the info, without saving it. Raises InfoError."""
-        self._document = InfoDocument(copy.deepcopy(raw), f"{self.path}/info")
+        self._document = InfoDocument.copy_of(raw, f"{self.path}/info")
         self._scales.clear()
         self._fetched = False
 
@@ -124,8 +124,8 @@ class Layer:
             if len(seen) > _MAX_REDIRECTS:
                 raise InfoError(f"{self.path}/info: more than {_MAX_REDIRECTS} redirects: {trail}")
             seen.append(path)
-        self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._document = InfoDocument(raw, f"{path}/info")
+        self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._scales.clear()
         self._fetched = True
         warn_old_type(self._document.model(), self._document.name)
@@ -154,8 +154,8 @@ class Layer:
 
     def refresh_provenance(self) -> None:
         """Fetch the provenance anew."""
-        data = self.objects().read("provenance", _MAX_DOCUMENT)
-        self.set_provenance({} if data is None else bytes(data))
+        data = self._read(self.path, "provenance")
+        self.set_provenance({} if data is None else data)
 
     def commit_provenance(self) -> None:
         """Save the provenance, having checked it."""
@@ -186,19 +186,28 @@ class Layer:
         return ScaleIO(info, scale, ChunkGrid.of(scale, folder), objects, plugin, codec, reader)
 
     def _fetch_info(self, path: CloudPath) -> Any:
-        data = self.objects(path).read("info", _MAX_DOCUMENT)
+        data = self._read(path, "info")
         if data is None:
             raise InfoNotFoundError(
                 f"{path}/info: there is no info file, so there is no layer here; check the path, or create "
                 "the layer with CloudVolume(path, info=CloudVolume.create_new_info(...)).commit_info()"
             )
-        return jsonio.loads(bytes(data), f"{path}/info")
+        return jsonio.loads(data, f"{path}/info")
+
+    def _read(self, path: CloudPath, key: str) -> bytes | None:
+        try:
+            data = self.objects(path).read(key, _MAX_DOCUMENT)
+        except ChunkDecodeError as error:
+            raise InfoError(f"{path}/{error}") from error  # its text starts with the key
+        return None if data is None else bytes(data)
 
     def _redirected(self, path: CloudPath, target: Any) -> CloudPath:
         if not isinstance(target, str):
             raise InfoError(f"{path}/info: redirect: expected a cloudpath, found {target!r}")
         try:
-            return url.parse(target)
+            place = url.parse(target)
+            self.registry.protocol(place.scheme)
+            return place
         except ValueError as error:
             raise InfoError(f"{path}/info: redirect: {error}") from error
 

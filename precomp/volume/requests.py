@@ -49,10 +49,14 @@ def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     try:
         return np.empty(shape, dtype, order="F")
     except (MemoryError, ValueError) as error:
-        raise TooLargeError(
-            f"an array of shape {shape} and {dtype} takes {math.prod(shape) * dtype.itemsize:,} bytes, more "
-            "than there is; read smaller boxes in turn, or a coarser mip"
-        ) from error
+        raise _too_large(shape, dtype, "read") from error
+
+
+def _too_large(shape: tuple[int, ...], dtype: np.dtype[Any], verb: str) -> TooLargeError:
+    return TooLargeError(
+        f"an array of shape {shape} and {dtype} takes {math.prod(shape) * dtype.itemsize:,} bytes, more "
+        f"than there is; {verb} smaller boxes in turn, or a coarser mip"
+    )
 
 
 def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -60,11 +64,18 @@ def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
 
     A scalar is spread and must fit the dtype; an array must have the volume's dtype (in any byte
     order) and the shape, or the shape without the channel axis where there is one channel. Raises
-    ArgumentError.
+    ArgumentError, and TooLargeError where numpy cannot count so many voxels.
     """
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ArgumentError(f"expected an array of shape {shape}, or a scalar: {error}") from error
     if array.ndim == 0:
-        return np.broadcast_to(fitting(array[()], dtype), shape)
+        scalar = fitting(array[()], dtype)
+        try:
+            return np.broadcast_to(scalar, shape)
+        except ValueError as error:
+            raise _too_large(shape, dtype, "write") from error
     if array.dtype.newbyteorder("=") != dtype:
         raise ArgumentError(
             f"the volume holds {dtype}, the array {array.dtype}; convert it with array.astype('{dtype}')"

@@ -1,5 +1,6 @@
 """Requests against one scale: alignment is checked here, then the engine works."""
 
+import math
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,12 +15,22 @@ from precomp.volume.indexing import Request, triple
 from precomp.volume.layer import ScaleIO
 from precomp.volume.requests import allocate, check_bounds, inside
 
-__all__ = ["delete", "exists", "misaligned", "plan_box", "read", "write"]
+__all__ = ["delete", "exists", "is_quick", "misaligned", "plan_box", "read", "write"]
 
 _MAX_LISTED_CHUNKS = 10_000_000
 
-# Below this much plain data threads cost more than they bring.
-_INLINE_BYTES = 2 * 2**20
+# Threads cost more than they bring for a request of so few bytes, and for chunks of so few bytes,
+# which take less time to move than to hand the interpreter from one thread to another.
+_QUICK_REQUEST = 2 * 2**20
+_QUICK_CHUNK = 2**16
+
+
+def is_quick(io: ScaleIO, request: Request) -> bool:
+    """Tell whether one thread is as fast as many, where the store has no latency."""
+    voxel = io.info.dtype.itemsize
+    chunk = math.prod(io.grid.chunk) * io.info.num_channels * voxel
+    few = chunk <= _QUICK_CHUNK or math.prod(request.shape) * voxel <= _QUICK_REQUEST
+    return few and io.reader.partial  # a codec that has to decode gains from threads
 
 
 def read(
@@ -29,23 +40,21 @@ def read(
     background: Any,
     fill: Any,
     workers: int,
-    local: bool = False,
     tick: Tick | None = None,
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
     """Return the voxels of `request`, shape (x, y, z, channel), Fortran order, or put them into `out`.
 
     What lies outside the volume becomes `background`. Missing chunks become `fill`; None: they raise
-    EmptyVolumeError. `local` says that fetching has no latency worth hiding. Raises TooLargeError,
-    ChunkDecodeError, StoreError.
+    EmptyVolumeError. Raises TooLargeError, ChunkDecodeError,
+    StoreError.
     """
     voxels = allocate(request.shape, io.info.dtype) if out is None else out
     if not inside(request.minpt, request.maxpt, io.grid):
         voxels[...] = background
     plan = io.grid.plan(request.minpt, request.maxpt, request.step)
     reader, channels = io.reader, request.channels
-    cheap = local and voxels.nbytes <= _INLINE_BYTES and reader.partial
-    for_each(plan, lambda ref: reader.paste(ref, voxels, channels, fill), 1 if cheap else workers, tick)
+    for_each(plan, lambda ref: reader.paste(ref, voxels, channels, fill), workers, tick)
     return voxels
 
 
