@@ -1,0 +1,108 @@
+"""The encoding `jpeg`: a chunk as one JPEG image, for uint8 with 1 or 3 channels. Lossy.
+
+The image's rows, joined, are the chunk's voxels in Fortran order of [x, y, z]; the channels are the
+image's interleaved components (Neuroglancer's `volume.md`). Written are x columns and y*z rows;
+read is every width and height with the right product.
+"""
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.errors import ArgumentError, MissingDependencyError
+from precomp.hookspecs import CodecPlugin, hookimpl
+from precomp.info import Scale, VolumeInfo
+from precomp.interfaces import Buffer, ChunkSpec
+
+__all__ = ["Jpeg", "precomp_register_codecs"]
+
+_INSTALL = "pip install 'precomp[jpeg]'"
+_QUALITY = 85
+_MAX_SIDE = 65_500  # libjpeg's limit; the format itself ends at 65,535
+
+_PIXELS = {1: "Gray", 3: "RGB"}
+_STORED = {1: ("Gray",), 3: ("YCbCr", "RGB")}
+
+
+def _image_size(x: int, y: int, z: int) -> tuple[int, int]:
+    """Width and height that JPEG can hold: whole rows of x side by side if need be, else any division."""
+    voxels = x * y * z
+    widths: Iterable[int] = chain(range(x, _MAX_SIDE + 1, x), range(min(voxels, _MAX_SIDE), 0, -1))
+    for width in widths:
+        height, rest = divmod(voxels, width)
+        if not rest and height <= _MAX_SIDE:
+            return width, height
+    raise ArgumentError(
+        f"jpeg: a chunk of {x} x {y} x {z} voxels fits no image of at most {_MAX_SIDE} x {_MAX_SIDE} pixels; "
+        "choose a smaller chunk_size or the encoding raw"
+    )
+
+
+@attrs.frozen
+class Jpeg:
+    """Codec of the encoding `jpeg`.
+
+    Attributes:
+        quality: 1 to 100, of the JPEGs written.
+    """
+
+    quality: int = _QUALITY
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Return a JPEG, grey for one channel, colour for three.
+
+        Colour is stored 4:4:4: rows of neighbouring z touch in the image, and subsampling would mix
+        their colours. Raises ArgumentError where the chunk's shape fits no JPEG.
+        """
+        import simplejpeg
+
+        x, y, z, channels = chunk.shape
+        width, height = _image_size(x, y, z)
+        rows = np.ascontiguousarray(chunk.transpose(2, 1, 0, 3))
+        image = rows.reshape(height, width, channels)
+        jpeg: bytes = simplejpeg.encode_jpeg(image, self.quality, _PIXELS[channels], "444")
+        return jpeg
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
+        """Return the image's voxels; ValueError where it is damaged, truncated or not of `spec`'s size."""
+        import simplejpeg
+
+        x, y, z, channels = spec.shape
+        height, width, stored, _ = simplejpeg.decode_jpeg_header(data, strict=True)
+        if width * height != x * y * z or stored not in _STORED[channels]:
+            raise ValueError(
+                f"jpeg: expected {x * y * z} pixels ({x} x {y * z}) in {' or '.join(_STORED[channels])}, "
+                f"found {width} x {height} in {stored}"
+            )
+        # strict: without it libjpeg fills what is missing of a truncated image with grey.
+        image: NDArray[Any] = simplejpeg.decode_jpeg(data, _PIXELS[channels], strict=True)
+        return image.reshape(z, y, x, channels).transpose(2, 1, 0, 3)
+
+
+def _build(info: VolumeInfo, scale: Scale) -> Jpeg:
+    try:
+        import simplejpeg  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(f"encoding jpeg needs simplejpeg: {_INSTALL}") from error
+    return Jpeg(_QUALITY if scale.jpeg_quality is None else scale.jpeg_quality)
+
+
+@hookimpl
+def precomp_register_codecs() -> list[CodecPlugin]:
+    """Provide `jpeg`."""
+    return [
+        CodecPlugin(
+            "jpeg",
+            _build,
+            dtypes=("uint8",),
+            channels=(1, 3),
+            lossy=True,
+            viewable=True,
+            install_hint=_INSTALL,
+            compressible=False,
+        )
+    ]
