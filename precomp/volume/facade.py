@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from precomp import create, plugins, url
 from precomp.errors import ArgumentError, MeshError
@@ -210,7 +210,7 @@ class CloudVolume(Access, Documents):
     @classmethod
     def from_numpy(
         cls,
-        arr: NDArray[Any],
+        arr: ArrayLike,
         vol_path: Any,
         resolution: Sequence[float] = (4, 4, 40),
         voxel_offset: Sequence[int] = (0, 0, 0),
@@ -226,9 +226,10 @@ class CloudVolume(Access, Documents):
         `layer_type` None means segmentation for uint32 and uint64, image for all others. Coarser mips
         are filled too: means of the voxels of an image, the most frequent label of a segmentation.
         """
-        voxels4 = arr[..., np.newaxis] if arr.ndim == 3 else arr
+        array = np.asarray(arr)
+        voxels4 = array[..., np.newaxis] if array.ndim == 3 else array
         if voxels4.ndim != 4:
-            raise ArgumentError(f"arr: expected 3 or 4 axes (x, y, z, channel), got shape {arr.shape}")
+            raise ArgumentError(f"arr: expected 3 or 4 axes (x, y, z, channel), got shape {array.shape}")
         if layer_type is None:
             layer_type = "segmentation" if voxels4.dtype.name in ("uint32", "uint64") else "image"
         info = cls.create_new_info(
