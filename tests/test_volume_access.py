@@ -351,6 +351,22 @@ def test_concurrent_unaligned_writes_lose_nothing(layer: str) -> None:
         np.testing.assert_array_equal(vol[...].ravel(), np.arange(1, 65))
 
 
+def test_numpy_takes_a_volume(filled: Any) -> None:
+    vol, voxels = filled
+    np.testing.assert_array_equal(np.asarray(vol), voxels)
+    assert np.asarray(vol, dtype=np.int32).dtype == np.int32
+    assert np.mean(vol) == voxels.mean()
+    with pytest.raises(ArgumentError):
+        np.array(vol, copy=False)
+
+
+def test_ragged_lists_are_refused(filled: Any) -> None:
+    with pytest.raises(ArgumentError):
+        filled[0][...] = [[1], [1, 2]]
+    with pytest.raises(ArgumentError):
+        CloudVolume.from_numpy([[1], [1, 2]], "mem://a/b/c")
+
+
 def test_iteration_is_refused(filled: Any) -> None:
     with pytest.raises(TypeError):
         iter(filled[0])

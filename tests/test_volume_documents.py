@@ -171,6 +171,23 @@ def test_an_edit_in_another_scale_locks_nothing(vol: CloudVolume) -> None:
         vol[...]
 
 
+def test_chunks_of_an_unknown_encoding_are_listed_copied_and_deleted(
+    vol: CloudVolume, tmp_path: Path
+) -> None:
+    vol[...] = 3
+    vol.info["scales"][0]["encoding"] = "from-the-future"
+    Path(vol.cloudpath.removeprefix("file://"), "info").write_text(json.dumps(vol.info))
+    strange = CloudVolume(vol.cloudpath)
+    assert all(strange.exists(strange.bounds).values())
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "info").write_text(json.dumps(vol.info))
+    copy = strange.transfer_to(tmp_path / "copy")
+    assert all(copy.exists(copy.bounds).values())
+    strange.delete(strange.bounds)
+    with pytest.raises(UnknownEncodingError, match=r"info: info\.scales\[0\]\.encoding: .*from-the-future"):
+        copy[...]
+
+
 def test_add_scale_and_reset_scales(vol: CloudVolume) -> None:
     scale = vol.add_scale((4, 4, 2))
     assert (scale["key"], scale["size"], scale["voxel_offset"]) == ("32_32_80", [10, 8, 10], [-2, 0, 50])

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from numpy.typing import ArrayLike, NDArray
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from precomp.cutout import VolumeCutout
 from precomp.engine.write import ChunkWriter
+from precomp.errors import ArgumentError
 from precomp.geometry import Bbox
 from precomp.progress import progress_bar
 from precomp.volume import voxels
 from precomp.volume.coordinates import box_around, convert_box
 from precomp.volume.files import mapped_file
 from precomp.volume.indexing import Request, parse_box, parse_index
-from precomp.volume.layer import ScaleIO
 from precomp.volume.properties import Mip, Properties
 from precomp.volume.requests import as_voxels, check_bounds, crop, fitting
+from precomp.volume.scale_io import ScaleIO
 from precomp.volume.settings import Parallel, Settings, cache_control, compressor_name, worker_count
 
 __all__ = ["Access"]
@@ -29,6 +31,14 @@ class Access(Properties):
     def __getitem__(self, index: Any) -> VolumeCutout:
         """Read voxels; always 4D back. Raises as `download` does."""
         return self._read(index, self._mip)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        """Read the whole working mip, for numpy's functions; `copy=False` cannot be had."""
+        if copy is False:
+            raise ArgumentError(
+                "copy=False: a volume's voxels are always read into a new array; use vol[...]"
+            )
+        return np.asarray(self[...], dtype=dtype)
 
     def download(self, bbox: Any, mip: Mip | None = None, parallel: Parallel = None) -> VolumeCutout:
         """Read a Bbox or slices, in voxels of `mip` (the working one where None).
@@ -127,7 +137,7 @@ class Access(Properties):
         return ChunkWriter(
             io.objects,
             io.codec,
-            io.plugin.encoding,
+            io.encoding,
             io.reader,
             compression=None if name is None else (name, layer.registry.compressor(name)),
             cache_control=cache_control(settings.cdn_cache),

@@ -2,7 +2,7 @@
 
 import warnings
 
-from precomp.errors import InfoError, PrecompWarning
+from precomp.errors import InfoError, PrecompWarning, UnknownEncodingError
 from precomp.hookspecs import CodecPlugin
 from precomp.info import CREATABLE_DATA_TYPES, VolumeInfo
 from precomp.plugins import Registry
@@ -16,7 +16,10 @@ def check_scale(registry: Registry, info: VolumeInfo, mip: int, name: str) -> Co
     Raises UnknownEncodingError where no plugin provides the encoding, and InfoError where the
     encoding cannot hold the data type or the number of channels.
     """
-    plugin = registry.codec(info.scales[mip].encoding.lower())
+    try:
+        plugin = registry.codec(info.scales[mip].encoding_name)
+    except UnknownEncodingError as error:
+        raise UnknownEncodingError(f"{name}: info.scales[{mip}].encoding: {error}") from error
     data_type = info.data_type.lower()
     dtypes = None if plugin.dtypes is None else list(plugin.dtypes)
     channels = None if plugin.channels is None else list(plugin.channels)

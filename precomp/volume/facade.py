@@ -17,6 +17,7 @@ from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
 from precomp.volume.properties import Mip
 from precomp.volume.pyramid import fill_mips
+from precomp.volume.requests import as_array
 from precomp.volume.settings import CdnCache, Compress, Option, Parallel, Settings, check_compress
 from precomp.volume.transfer import open_or_create, transfer
 
@@ -226,7 +227,7 @@ class CloudVolume(Access, Documents):
         `layer_type` None means segmentation for uint32 and uint64, image for all others. Coarser mips
         are filled too: means of the voxels of an image, the most frequent label of a segmentation.
         """
-        array = np.asarray(arr)
+        array = as_array(arr)
         voxels4 = array[..., np.newaxis] if array.ndim == 3 else array
         if voxels4.ndim != 4:
             raise ArgumentError(f"arr: expected 3 or 4 axes (x, y, z, channel), got shape {array.shape}")

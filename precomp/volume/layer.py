@@ -1,48 +1,31 @@
 """A layer: its place, its stores, its info and provenance files, and the I/O of its scales."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
-
-import attrs
 
 from precomp import jsonio, plugins, url
 from precomp.engine.objects import Objects
-from precomp.engine.read import ChunkReader
 from precomp.errors import (
     ChunkDecodeError,
     ConfigError,
     InfoError,
     InfoNotFoundError,
-    MissingDependencyError,
     UnsupportedError,
 )
 from precomp.grid import ChunkGrid
-from precomp.hookspecs import CodecPlugin, ProtocolPlugin
-from precomp.info import Scale, VolumeInfo
-from precomp.interfaces import CloudPath, Codec, SupportsCutout, UsesSuffixes
+from precomp.hookspecs import ProtocolPlugin
+from precomp.info import VolumeInfo
+from precomp.interfaces import CloudPath, SupportsCutout, UsesSuffixes
 from precomp.plugins import Registry
 from precomp.provenance import Provenance
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
 from precomp.volume.document import InfoDocument
+from precomp.volume.scale_io import ScaleIO, telling_what_is_missing
 
-__all__ = ["Layer", "ScaleIO"]
+__all__ = ["Layer"]
 
 _MAX_DOCUMENT = 16 * 2**20  # bytes; a real info has some kilobytes, parsed it takes up to 30 times as much
 _MAX_REDIRECTS = 10
-
-
-@attrs.frozen
-class ScaleIO:
-    """What it takes to read and write one scale."""
-
-    info: VolumeInfo
-    scale: Scale
-    grid: ChunkGrid
-    objects: Objects
-    plugin: CodecPlugin
-    codec: Codec
-    reader: ChunkReader
 
 
 class Layer:
@@ -87,7 +70,7 @@ class Layer:
         protocol = self.registry.protocol(path.scheme)
         if path.scheme not in self._options:
             self._options[path.scheme] = _structure_options(protocol, None)
-        with _telling_what_is_missing(f"{path.scheme}://", protocol.install_hint):
+        with telling_what_is_missing(f"{path.scheme}://", protocol.install_hint):
             store = protocol.open(path, self._options[path.scheme])
         if isinstance(store, SupportsCutout):
             raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")
@@ -163,7 +146,7 @@ class Layer:
         self._save("provenance", checked.serialize().encode())
 
     def scale(self, mip: int) -> ScaleIO:
-        """Return the I/O of one scale. Raises ScaleNotFoundError, InfoError, UnknownEncodingError."""
+        """Return the I/O of one scale. Raises ScaleNotFoundError, InfoError, UnsupportedError."""
         info = self.document.model_at(mip)
         found = self._scales.get(mip)
         if found is None or found.info is not info:
@@ -172,18 +155,14 @@ class Layer:
 
     def _open_scale(self, info: VolumeInfo, mip: int) -> ScaleIO:
         scale = info.scales[mip]
-        plugin = check_scale(self.registry, info, mip, self.document.name)
         if scale.sharding is not None:
             raise UnsupportedError(
                 f"{self.document.name}: scale {scale.key} is sharded, and this version of precomp reads "
                 "and writes unsharded scales only; use a newer version, or copy the layer unsharded"
             )
         place, folder = url.resolve(self.path, scale.key)
-        objects = self.objects(place)
-        with _telling_what_is_missing(f"the encoding {plugin.encoding}", plugin.install_hint):
-            codec = plugin.build(info, scale)
-        reader = ChunkReader(objects, codec, plugin.encoding, info.dtype, info.num_channels)
-        return ScaleIO(info, scale, ChunkGrid.of(scale, folder), objects, plugin, codec, reader)
+        grid = ChunkGrid.of(scale, folder)
+        return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place))
 
     def _fetch_info(self, path: CloudPath) -> Any:
         data = self._read(path, "info")
@@ -213,19 +192,6 @@ class Layer:
 
     def _save(self, key: str, data: bytes) -> None:
         self.objects().write(key, data, content_type="application/json", cache_control="no-cache")
-
-
-@contextmanager
-def _telling_what_is_missing(what: str, hint: str | None) -> Iterator[None]:
-    try:
-        yield
-    except MissingDependencyError:
-        raise
-    except ImportError as error:
-        advice = hint or "install it"
-        raise MissingDependencyError(
-            f"{what} needs a package that is not there ({error}); {advice}"
-        ) from error
 
 
 def _structure_options(protocol: ProtocolPlugin, options: Mapping[str, Any] | None) -> Any:

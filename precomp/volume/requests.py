@@ -12,7 +12,7 @@ from precomp.geometry import Bbox
 from precomp.grid import ChunkGrid
 from precomp.volume.indexing import Request
 
-__all__ = ["allocate", "as_voxels", "check_bounds", "crop", "fitting", "inside"]
+__all__ = ["allocate", "as_array", "as_voxels", "check_bounds", "crop", "fitting", "inside"]
 
 
 def check_bounds(minpt: Sequence[int], maxpt: Sequence[int], grid: ChunkGrid, advice: str) -> None:
@@ -59,6 +59,14 @@ def _too_large(shape: tuple[int, ...], dtype: np.dtype[Any], verb: str) -> TooLa
     )
 
 
+def as_array(value: Any) -> NDArray[Any]:
+    """Return `value` as an array. Raises ArgumentError where it is none, such as a ragged list."""
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ArgumentError(f"expected an array or a scalar: {error}") from error
+
+
 def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return `value` as an array of `shape` (x, y, z, channel) without copying it.
 
@@ -66,10 +74,7 @@ def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
     order) and the shape, or the shape without the channel axis where there is one channel. Raises
     ArgumentError, and TooLargeError where numpy cannot count so many voxels.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ArgumentError(f"expected an array of shape {shape}, or a scalar: {error}") from error
+    array = as_array(value)
     if array.ndim == 0:
         scalar = fitting(array[()], dtype)
         try:

@@ -12,8 +12,8 @@ from precomp.grid import ChunkRef
 from precomp.interfaces import Blob
 from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
-from precomp.volume.layer import ScaleIO
-from precomp.volume.settings import Compress
+from precomp.volume.scale_io import ScaleIO
+from precomp.volume.settings import Compress, cache_control
 
 if TYPE_CHECKING:
     from precomp.volume.facade import CloudVolume
@@ -59,7 +59,7 @@ def transfer(source: "CloudVolume", mip: int, target: "CloudVolume", box: Bbox, 
 def _alike(here: ScaleIO, there: ScaleIO) -> bool:
     a, b = here.grid, there.grid
     same_chunks = (a.offset, a.size, a.chunk) == (b.offset, b.size, b.chunk)
-    return same_chunks and here.plugin.encoding == there.plugin.encoding
+    return same_chunks and here.encoding == there.encoding
 
 
 def _copy_objects(
@@ -71,7 +71,8 @@ def _copy_objects(
     recompress: bool,
     tick: Tick | None,
 ) -> None:
-    writer = target._writer(there)
+    writer = target._writer(there) if recompress else None
+    cache = cache_control(target.cdn_cache)
     prefix, new_prefix = f"{here.grid.folder}/", f"{there.grid.folder}/"
 
     def copy_one(ref: ChunkRef) -> None:
@@ -85,13 +86,11 @@ def _copy_objects(
                 )
             there.objects.store.delete([key])
             return
-        if recompress:
-            data = here.objects.plain(ref.key, blob, here.reader.limit(ref))
-            there.objects.store.put(key, writer.compressed(data))
+        if writer is not None:
+            copy_of = writer.compressed(here.objects.plain(ref.key, blob, here.reader.limit(ref)))
         else:
-            there.objects.store.put(
-                key, Blob(blob.data, blob.content_encoding, blob.content_type, writer.cache_control)
-            )
+            copy_of = Blob(blob.data, blob.content_encoding, blob.content_type, cache)
+        there.objects.store.put(key, copy_of)
 
     for_each(voxels.plan_box(here, box), copy_one, source._workers(), tick)
 

@@ -12,8 +12,8 @@ from precomp.geometry import Bbox
 from precomp.grid import ChunkRef, Plan
 from precomp.progress import Tick
 from precomp.volume.indexing import Request, triple
-from precomp.volume.layer import ScaleIO
 from precomp.volume.requests import allocate, check_bounds, inside
+from precomp.volume.scale_io import ScaleIO
 
 __all__ = ["delete", "exists", "is_quick", "misaligned", "plan_box", "read", "write"]
 
