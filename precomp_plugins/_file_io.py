@@ -32,6 +32,8 @@ __all__ = [
 ]
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+# Without O_NONBLOCK the opening of a named pipe waits for somebody to write to it.
+_READ = os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0)
 _counter = itertools.count()
 # Windows refuses to replace or remove a file that somebody has open; seconds to wait between attempts.
 _SHARING_PAUSES = (0.001, 0.004, 0.016, 0.064, 0.25) if os.name == "nt" else ()
@@ -64,7 +66,7 @@ def read_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> 
     if fd is None:
         return None
     try:
-        size = os.fstat(fd).st_size
+        size = _size(fd, path)
         if byte_range is None:
             return Blob(_read(fd, size, 0), encoding)
         start, stop = byte_range
@@ -82,7 +84,7 @@ def read_ranges(path: str, encoding: str | None, ranges: Sequence[ByteRange]) ->
     if fd is None:
         return None
     try:
-        size = os.fstat(fd).st_size
+        size = _size(fd, path)
         return [
             Blob(_read(fd, max(min(stop, size) - start, 0), start), encoding, size=size)
             for start, stop in ranges
@@ -93,11 +95,18 @@ def read_ranges(path: str, encoding: str | None, ranges: Sequence[ByteRange]) ->
 
 def _open(path: str) -> int | None:
     try:
-        return os.open(path, os.O_RDONLY | _BINARY)
+        return os.open(path, _READ)
     except OSError as error:
         if error.errno in _ABSENT:
             return None
         raise
+
+
+def _size(fd: int, path: str) -> int:
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.EINVAL, "expected a file, found a pipe, socket or device", path)
+    return found.st_size
 
 
 def _read(fd: int, size: int, start: int) -> bytes:

@@ -28,18 +28,27 @@ def for_each(
     The first error stops all workers and is raised, once none of them runs any more; so does an
     interrupt of the caller's thread. `tick(n)` is called, from any thread, when `n` more chunks are done.
     """
-    workers = max(1, min(workers, len(plan)))
+    workers = min(workers, len(plan))
+    if workers <= 1:  # one voxel is read in less time than the rest would take
+        for ref in plan.refs():
+            task(ref)
+            if tick is not None:
+                tick(1)
+        return
     job = _Job(plan, task, workers, tick)
     threads: list[threading.Thread] = []
     try:
-        _start(job.work, threads, workers - 1)
+        _start(job.help, threads, workers - 1)
         job.work()
-        _join(threads)
+        job.wait()
     except BaseException as error:  # noqa: BLE001  an interrupt stops the others too
         job.fail(error)
+        job.wait()
+    for thread in threads:
+        with suppress(RuntimeError):  # interrupted in its start; should it run yet, it finds no work
+            thread.join()
     if job.failure is None:
         return
-    _join(threads)
     try:
         raise job.failure
     finally:
@@ -62,6 +71,8 @@ class _Job:
         self._starts = itertools.count(0, self._batch)
         self._taking = threading.Lock()
         self._stop = threading.Event()
+        self._helpers = 0
+        self._helping = threading.Condition()
         self.failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
@@ -88,6 +99,24 @@ class _Job:
         except BaseException as error:  # noqa: BLE001  carried to the caller's thread
             self.fail(error)
 
+    def help(self) -> None:
+        """Do the same in another thread, known to `wait`."""
+        with self._helping:
+            self._helpers += 1
+        self.work()
+        with self._helping:
+            self._helpers -= 1
+            self._helping.notify()
+
+    def wait(self) -> None:
+        """Wait until no other thread works; after `work` or `fail` none begins to.
+
+        Not by joining them: before Python 3.13 a join that is interrupted takes its thread for ended.
+        """
+        with self._helping:
+            while self._helpers:
+                self._helping.wait()
+
 
 def _start(work: Callable[[], None], threads: list[threading.Thread], count: int) -> None:
     for number in range(count):
@@ -98,9 +127,3 @@ def _start(work: Callable[[], None], threads: list[threading.Thread], count: int
         except RuntimeError:  # the system gives no more threads; fewer do the same work
             threads.remove(thread)
             break
-
-
-def _join(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        with suppress(RuntimeError):  # interrupted in its start; should it run yet, it stops at once
-            thread.join()

@@ -10,9 +10,6 @@ from precomp.info import VolumeInfo
 
 __all__ = ["InfoDocument"]
 
-# What a comparison raises where the user put in an array, or something too deeply nested.
-_INCOMPARABLE = (ValueError, RecursionError)
-
 
 class InfoDocument:
     """An info dict and the VolumeInfo it amounts to.
@@ -39,7 +36,7 @@ class InfoDocument:
         """Return the typed view of the whole dict. Raises InfoError after a wrong edit."""
         try:
             same = self.raw == self._seen
-        except _INCOMPARABLE:
+        except ValueError:  # somebody put an array in, which has no truth value
             same = False
         if not same:
             self._validate()
@@ -60,7 +57,7 @@ class InfoDocument:
                 and all(raw[field] == seen[field] for field in raw if field != "scales")
                 and (mip >= len(scales) or scales[mip] == seen["scales"][mip])
             )
-        except _INCOMPARABLE:
+        except ValueError:  # somebody put an array in, which has no truth value
             same = False
         if not same:
             self._validate()

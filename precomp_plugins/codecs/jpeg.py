@@ -24,6 +24,9 @@ _INSTALL = "pip install 'precomp[jpeg]'"
 _QUALITY = 85
 _MAX_SIDE = 65_500  # libjpeg's limit; the format itself ends at 65,535
 
+_SCAN = 0xDA  # the marker behind which the compressed image begins
+_END = b"\xff\xd9"
+
 _PIXELS = {1: "Gray", 3: "RGB"}
 _STORED = {1: ("Gray",), 3: ("YCbCr", "RGB")}
 
@@ -40,6 +43,15 @@ def _image_size(x: int, y: int, z: int) -> tuple[int, int]:
         f"jpeg: a chunk of {x} x {y} x {z} voxels fits no image of at most {_MAX_SIDE} x {_MAX_SIDE} pixels; "
         "choose a smaller chunk_size or the encoding raw"
     )
+
+
+def _end(data: bytes) -> int:
+    """Where a sound JPEG ends: at the first end marker behind the tables, which may hold its bytes too."""
+    place = 2
+    while place + 1 < len(data) and (marker := data[place + 1]) != _SCAN:
+        filling = marker == 0xFF
+        place += 1 if filling else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return data.find(_END, place) + len(_END)
 
 
 @attrs.frozen
@@ -80,6 +92,8 @@ class Jpeg:
             )
         # strict: without it libjpeg fills what is missing of a truncated image with grey.
         image: NDArray[Any] = simplejpeg.decode_jpeg(data, _PIXELS[channels], strict=True)
+        if (end := _end(bytes(data))) != len(data):  # libjpeg does not look further
+            raise ValueError(f"jpeg: expected the image's end at byte {len(data)}, found it at {end}")
         return image.reshape(z, y, x, channels).transpose(2, 1, 0, 3)
 
 

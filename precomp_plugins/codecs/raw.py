@@ -107,9 +107,9 @@ class Raw:
         where little lies between the channels' ranges.
         Raises ArgumentError where the box holds no voxel or has a step below 1.
         """
-        ranges = _part(spec, box).ranges(spec.shape[3])
-        spared = spec.nbytes - sum(stop - start for start, stop in ranges)
-        return None if spared <= self.request_cost * len(ranges) else ranges
+        part, channels = _part(spec, box), spec.shape[3]
+        spared = part.channel - (part.stop - part.start)  # of each channel
+        return None if spared <= self.request_cost else part.ranges(channels)
 
     def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> NDArray[Any]:
         """Return the box as an array (x, y, z, channel): for one channel a strided view of its part.
