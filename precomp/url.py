@@ -99,8 +99,8 @@ def extract_path(text: str | os.PathLike[str], known_schemes: Iterable[str] = ()
     return ExtractedPath(path.scheme, path.bucket, path.dataset, path.layer)
 
 
-def resolve(layer: CloudPath, key: str) -> tuple[CloudPath, str]:
-    """Return the folder to open and the key in it for a scale key of `layer`'s info.
+def resolve(layer: CloudPath, key: str, what: str = "scale key") -> tuple[CloudPath, str]:
+    """Return the folder to open and the key in it for a key of `layer`'s info; `what` it is stands in errors.
 
     A key may climb out of its layer (`../image/8_8_8`) as far as the bucket, which for `file` is the
     folder two above the layer. The key returned holds no `..`, `.` or empty part, so a Store opened
@@ -112,7 +112,7 @@ def resolve(layer: CloudPath, key: str) -> tuple[CloudPath, str]:
 
     def refused(problem: str) -> InfoError:
         return InfoError(
-            f"scale key {key!r} of {layer} {problem}; expected a relative path of a folder inside the bucket "
+            f"{what} {key!r} of {layer} {problem}; expected a relative path of a folder inside the bucket "
             f"{layer.bucket!r}, such as '8_8_40'; correct the key in the info"
         )
 

@@ -152,7 +152,9 @@ def test_a_corrupt_chunk_without_its_name(layer: Path, parallel: int) -> None:
     vol = make(layer, encoding="jpeg", parallel=parallel)
     vol[...] = 9
     (layer / "8_8_40" / "11-27_3-19_100-116").write_bytes(b"\xff\xd8\xff\xe0 no more")
-    with pytest.raises(ChunkDecodeError, match=r"^8_8_40/11-27_3-19_100-116: expected a jpeg chunk of uint8"):
+    with pytest.raises(
+        ChunkDecodeError, match=r"^file://.*image/8_8_40/11-27_3-19_100-116: expected a jpeg chunk of uint8"
+    ):
         vol[...]
 
 

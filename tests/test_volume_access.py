@@ -2,6 +2,7 @@
 
 import pickle
 import threading
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,11 @@ def test_an_index_is_absolute_and_keeps_its_axes(filled: Any, index: Any, expect
         1.5,
         np.s_[..., ...],
         True,
+        np.True_,
+        np.str_("5"),
+        np.complex64(5),
+        np.datetime64("2020-01-01"),
+        np.ones((40, 30, 20), bool),
         np.s_[0:5.5],
     ],
 )
@@ -120,6 +126,10 @@ def test_autocrop_cuts_requests_and_arrays(filled: Any) -> None:
     assert cut.bounds == Bbox((-5, 3, 100), (0, 33, 101))
     vol[-21:11, 3:19, 84:116] = np.full((32, 16, 32), 3, np.uint8)
     voxels[:16, :16, :16] = 3
+    np.testing.assert_array_equal(vol[:], voxels)
+    vol[100:200] = np.ones((100, 30, 20), np.uint8)  # nothing of it lies inside
+    assert vol[100:200].shape == (0, 30, 20, 1)
+    assert vol[-50:-20:7].shape == (0, 30, 20, 1)
     np.testing.assert_array_equal(vol[:], voxels)
 
 
@@ -166,6 +176,7 @@ def test_a_scalar_fills_the_box(layer: str, value: Any, dtype: str) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [np.zeros((40, 30, 20), np.int16), np.zeros((40, 30, 20), bool), np.zeros((40, 30), np.uint8),
+     np.ma.masked_array(np.zeros((40, 30, 20), np.uint8), mask=True),
      np.zeros((40, 30, 20, 2), np.uint8), np.zeros((1, 30, 20), np.uint8), [[1]]],
 )  # fmt: skip
 def test_a_wrong_dtype_or_shape_is_refused(layer: str, wrong: Any) -> None:
@@ -251,6 +262,17 @@ def test_exists_and_delete(filled: Any) -> None:
         vol.exists(np.s_[0:1000])
 
 
+@pytest.mark.parametrize("index", [np.s_[::2], np.s_[..., 0:1], np.s_[-5:11:16, 3:19, 100:116]])
+def test_a_box_of_chunks_has_no_steps_and_all_channels(layer: str, index: Any) -> None:
+    vol = make(layer, channels=2)
+    vol[...] = 5
+    for use in (vol.exists, vol.delete):
+        with pytest.raises(ArgumentError):
+            use(index)
+    assert all(vol.exists(np.s_[..., 0:2]).values())
+    assert vol.exists([-5, 3, 100, 11, 19, 116]) == {"8_8_40/-5-11_3-19_100-116": True}
+
+
 def test_ten_million_chunks_are_not_listed(layer: str) -> None:
     vol = make(layer, size=(16 * 4000, 16 * 4000, 16))
     for listing in (vol.exists, vol.delete):
@@ -267,6 +289,18 @@ def test_black_chunks_are_deleted_when_asked(filled: Any) -> None:
     assert [key for key, there in vol.exists(vol.bounds).items() if there] == ["8_8_40/-5-11_3-19_100-116"]
     vol.fill_missing = True
     np.testing.assert_array_equal(vol[...][..., 0], black)
+
+
+@pytest.mark.parametrize("protocol", ["file", "mem"])
+def test_black_left_by_a_part_is_not_stored_where_that_is_safe(layer: str, protocol: str) -> None:
+    path = layer if protocol == "file" else f"mem://{uuid.uuid4()}/black/image"
+    vol = make(path, non_aligned_writes=True, fill_missing=True, delete_black_uploads=True)
+    vol[0:5, 5, 105] = 0
+    assert not any(vol.exists(vol.bounds).values())
+    vol[0:5, 5, 105] = 1
+    vol[0:5, 5, 105] = 0
+    assert any(vol.exists(vol.bounds).values()) == (protocol == "mem")
+    assert not vol[...].any()
 
 
 def test_a_volume_larger_than_memory_is_one_error(layer: str) -> None:
@@ -290,6 +324,28 @@ def test_download_and_its_kin(filled: Any, tmp_path: Path) -> None:
     with pytest.raises(EmptyVolumeError):
         vol.download_to_file(tmp_path / "none.raw", box)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bucket", "cut.npy", "cut.raw"]
+
+
+@pytest.mark.parametrize("path", [None, 5, "a\0b", "no/such/folder/x.npy"])
+def test_download_to_what_is_no_file(filled: Any, path: Any) -> None:
+    with pytest.raises(ArgumentError, match="path"):
+        filled[0].download_to_file(path, filled[0].bounds)
+
+
+@pytest.mark.parametrize(
+    ("point", "size"),
+    [
+        (None, 3),
+        ((1, 2), 3),
+        ((float("nan"), 1, 1), 3),
+        (("a", 1, 1), 3),
+        ((1, 1, 1), 0),
+        ((1, 1, 1), (1, -4, 1)),
+    ],
+)
+def test_download_around_what_is_no_point(filled: Any, point: Any, size: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"point|size"):
+        filled[0].download_point(point, size=size)
 
 
 def test_mips_and_coordinates(layer: str) -> None:

@@ -1,6 +1,7 @@
 """Info and provenance of a volume: properties, edits, saving, redirects, paths."""
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ from volumes import make, noise
 
 from precomp import Bbox, CloudVolume, Vec
 from precomp.errors import (
+    AlignmentError,
     ArgumentError,
     CloudPathError,
     InfoError,
     InfoNotFoundError,
+    MeshError,
+    OutOfBoundsError,
     PrecompWarning,
     ScaleNotFoundError,
     UnknownEncodingError,
@@ -152,8 +156,12 @@ def test_the_info_may_be_replaced(vol: CloudVolume) -> None:
     info = CloudVolume.create_new_info(3, "image", "uint8", "raw", (1, 1, 1), (0, 0, 0), (8, 8, 8))
     vol.mip = 2
     vol.info = info
-    assert vol.mip == 0
+    with pytest.raises(ScaleNotFoundError, match="there is no mip 2; there are 0"):
+        vol.shape  # noqa: B018
+    assert repr(vol).endswith("mip=2)")
+    vol.mip = 0
     assert vol.shape == (8, 8, 8, 3)
+    assert CloudVolume("mem://typed/info/x", info=vol.metadata).info == vol.info
     with pytest.raises(InfoError):
         vol.info = {"type": "image"}
     assert vol.shape == (8, 8, 8, 3)
@@ -202,6 +210,53 @@ def test_add_scale_and_reset_scales(vol: CloudVolume) -> None:
     assert len(on_disk(vol)["scales"]) == 1
 
 
+@pytest.mark.parametrize("wrong", [{"encoding": "jpeg", "chunk_size": (1, 1)}, {"encoding": "bogus"}])
+def test_a_refused_scale_leaves_no_trace(vol: CloudVolume, wrong: dict[str, Any]) -> None:
+    before = json.dumps(vol.info)
+    with pytest.raises((ArgumentError, UnknownEncodingError)):
+        vol.add_scale((4, 4, 2), **wrong)
+    assert json.dumps(vol.info) == before
+
+
+@pytest.mark.parametrize("field", ["key", "mesh"])
+def test_an_info_that_climbs_out_of_the_bucket_is_not_saved(vol: CloudVolume, field: str) -> None:
+    before = on_disk(vol)
+    place = vol.info["scales"][1] if field == "key" else vol.info
+    place[field] = "../../../x"
+    with pytest.raises(InfoError, match=field):
+        vol.commit_info()
+    assert on_disk(vol) == before
+
+
+def test_numbers_of_numpy_in_the_info_become_plain(vol: CloudVolume) -> None:
+    vol.info["num_channels"] = np.int64(1)
+    assert type(vol.info["num_channels"]) is int
+    vol.info.pop("scales")
+    for use in ("scales", "scale", "shape"):
+        with pytest.raises(InfoError, match="scales: required field missing"):
+            getattr(vol, use)
+    with pytest.raises(InfoError):
+        vol.reset_scales()
+
+
+@pytest.mark.parametrize(
+    "mip", [1, np.int64(1), 1.0, [16, 16, 40], (16, 16, 40), np.array([16, 16, 40]), Vec(16, 16, 40)]
+)
+def test_ways_to_say_a_mip(vol: CloudVolume, mip: Any) -> None:
+    vol.mip = mip
+    assert vol.mip == 1
+    assert vol.mip_shape(mip) == vol.shape
+
+
+def test_a_volume_without_meshes_can_be_inspected(vol: CloudVolume) -> None:
+    assert hasattr(vol, "mesh")
+    with pytest.raises(MeshError, match="mesh"):
+        vol.save_mesh(1)
+    vol.info["mesh"] = 5
+    with pytest.raises(InfoError, match=r"info\.mesh"):
+        vol.mesh  # noqa: B018
+
+
 def test_provenance(vol: CloudVolume, layer: str) -> None:
     assert vol.provenance == {"sources": [], "owners": [], "processing": [], "description": ""}
     vol.provenance.owners.append("a@b.org")
@@ -230,6 +285,25 @@ def test_moving_to_another_layer(vol: CloudVolume, tmp_path: Path) -> None:
     with pytest.raises(InfoNotFoundError):
         vol.layer = "nothing"
     assert vol.dtype == "uint64"
+
+
+def test_the_mip_stays_when_the_layer_changes(vol: CloudVolume, tmp_path: Path) -> None:
+    make(f"file://{tmp_path}/bucket/retina/deep", max_mip=2)
+    make(f"file://{tmp_path}/bucket/retina/flat")
+    vol.mip = 2
+    vol.layer = "deep"
+    assert vol.mip == 2
+    with pytest.raises(ScaleNotFoundError):
+        vol.layer = "flat"
+    assert (vol.layer, vol.mip) == ("deep", 2)
+
+
+@pytest.mark.parametrize("target", ["./ds/image", "../image", 5, "nope://a/b/c"])
+def test_a_redirect_is_a_whole_cloudpath(tmp_path: Path, target: Any) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "info").write_text(json.dumps({"redirect": target}))
+    with pytest.raises(InfoError, match="redirect"):
+        CloudVolume(f"file://{tmp_path}/one")
 
 
 def redirecting(path: Path, target: str) -> str:
@@ -311,6 +385,7 @@ def test_keys_may_climb_as_far_as_the_bucket(vol: CloudVolume, tmp_path: Path) -
     vol.info["scales"][0]["key"] = "../other/s0"
     vol[...] = voxels
     assert len(list((tmp_path / "bucket/retina/other/s0").iterdir())) == 12
+    assert all(key.startswith("../other/s0/") for key in vol.exists(vol.bounds))
     np.testing.assert_array_equal(vol[...], voxels)
     vol.info["scales"][0]["key"] = "../../x"
     vol[...] = voxels
@@ -376,6 +451,25 @@ def test_from_numpy_fills_the_mips(layer: str) -> None:
     assert vol[...].shape == (9, 5, 10, 1)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32", "int32", "uint64"])
+def test_means_are_exact_and_round_half_up(dtype: str) -> None:
+    info = np.iinfo(dtype)
+    for block in ([info.max] * 4, [info.min] * 4, [info.max, info.max, info.max, info.max - 2], [2, 0, 0, 0]):
+        array = np.array(block, dtype).reshape(2, 2, 1)
+        vol = CloudVolume.from_numpy(array, f"mem://{uuid.uuid4()}/m", layer_type="image", max_mip=1)
+        assert vol.download(vol.mip_bounds(1), mip=1).item() == (2 * sum(block) + 4) // 8
+
+
+def test_from_numpy_leaves_no_half_made_layer() -> None:
+    path = f"mem://{uuid.uuid4()}/a/b"
+    with pytest.raises(ArgumentError, match=r"^arr: .*int64"):
+        CloudVolume.from_numpy(np.zeros((3, 3, 3), np.int64), path)
+    with pytest.raises(ArgumentError), pytest.warns(PrecompWarning):
+        CloudVolume.from_numpy(np.full((3, 3, 3), 7, np.float32), path, encoding="npz_uint8")
+    with pytest.raises(InfoNotFoundError):
+        CloudVolume(path)
+
+
 def test_from_numpy_keeps_labels_and_odd_offsets(layer: str) -> None:
     labels = np.zeros((5, 4, 1), np.uint64)
     labels[1:3, :2], labels[3:5, :2] = 2**60, 7
@@ -399,6 +493,14 @@ def test_transfer_to(vol: CloudVolume, tmp_path: Path) -> None:
         np.testing.assert_array_equal(vol.transfer_to(target, compress="gzip")[...], voxels)
     packed = tmp_path / "elsewhere/ds/image/8_8_40"
     assert {path.suffix for path in packed.iterdir()} == {".gz"}
+
+
+def test_a_refused_transfer_makes_nothing(vol: CloudVolume, tmp_path: Path) -> None:
+    vol[...] = 1
+    for box in (Bbox((0, 3, 100), (5, 19, 116)), Bbox((0, 0, 0), (1000, 1000, 1000))):
+        with pytest.raises((AlignmentError, OutOfBoundsError)):
+            vol.transfer_to(tmp_path / "nothing" / "there", box)
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_transfer_to_another_chunking(vol: CloudVolume, tmp_path: Path) -> None:

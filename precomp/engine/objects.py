@@ -17,10 +17,16 @@ class Objects:
     Attributes:
         store: where the objects are.
         compressor: gives the Compressor for a Content-Encoding token (a Registry's bound method).
+        place: of the store, for errors: `gs://bucket/dataset/layer`.
     """
 
     store: Store
     compressor: Callable[[str], Compressor]
+    place: str = ""
+
+    def where(self, key: str) -> str:
+        """Return the name of an object for errors, `gs://bucket/dataset/layer/KEY`."""
+        return f"{self.place}/{key}" if self.place else key
 
     def read(self, key: str, max_size: int) -> Buffer | None:
         """Return the decompressed object; None where there is none.
@@ -33,7 +39,7 @@ class Objects:
             blob = self.store.get(key)
         except MemoryError as error:
             raise TooLargeError(
-                f"{key}: not enough memory to fetch it; expected at most {max_size} bytes"
+                f"{self.where(key)}: not enough memory to fetch it; expected at most {max_size} bytes"
             ) from error
         return None if blob is None else self.plain(key, blob, max_size)
 
@@ -42,25 +48,25 @@ class Objects:
         if blob.content_encoding is None:
             if len(blob.data) > max_size:
                 raise ChunkDecodeError(
-                    f"{key}: expected at most {max_size} bytes, found {len(blob.data)}; "
+                    f"{self.where(key)}: expected at most {max_size} bytes, found {len(blob.data)}; "
                     "this is something else or damaged, write it again"
                 )
             return blob.data
         try:
             compressor = self.compressor(blob.content_encoding)
         except UnknownEncodingError as error:
-            raise UnknownEncodingError(f"{key}: its compression is unknown: {error}") from error
+            raise UnknownEncodingError(f"{self.where(key)}: its compression is unknown: {error}") from error
         try:
             return compressor.decompress(blob.data, max_size)
         except MemoryError as error:
             raise TooLargeError(
-                f"{key}: not enough memory to decompress {len(blob.data)} bytes of "
+                f"{self.where(key)}: not enough memory to decompress {len(blob.data)} bytes of "
                 f"{blob.content_encoding} to at most {max_size}; free some"
             ) from error
         except Exception as error:
             raise ChunkDecodeError(
-                f"{key}: expected one {blob.content_encoding} stream of at most {max_size} bytes, "
-                f"found {len(blob.data)} damaged or overlong bytes ({error}); write it again"
+                f"{self.where(key)}: expected one {blob.content_encoding} stream of at most {max_size} "
+                f"bytes, found {len(blob.data)} damaged or overlong bytes ({error}); write it again"
             ) from error
 
     def write(

@@ -136,16 +136,18 @@ class ChunkReader:
     def _damaged(self, key: str, spec: ChunkSpec, error: Exception) -> PrecompError:
         what = f"a {self._encoding} chunk of {spec.dtype}, shape {spec.shape}"
         if isinstance(error, MemoryError):
-            return TooLargeError(f"{key}: not enough memory for {what} ({spec.nbytes} bytes)")
+            return TooLargeError(
+                f"{self._objects.where(key)}: not enough memory for {what} ({spec.nbytes} bytes)"
+            )
         return ChunkDecodeError(
-            f"{key}: expected {what}, found damaged data ({error}); write the chunk again, or delete "
-            "it and read with fill_missing=True"
+            f"{self._objects.where(key)}: expected {what}, found damaged data ({error}); "
+            "restore the chunk or write it again"
         )
 
     def _missing(self, key: str, fill: Any) -> Any:
         if fill is None:
             raise EmptyVolumeError(
-                f"{key}: the chunk is not stored; write it, or open the volume with fill_missing=True "
-                "to read missing chunks as background"
+                f"{self._objects.where(key)}: the chunk is not stored; write it, or open the volume with "
+                "fill_missing=True to read missing chunks as background"
             )
         return fill

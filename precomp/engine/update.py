@@ -29,7 +29,8 @@ def update(store: Store, key: str, modify: Modify) -> None:
         before = store.get(key)
         after = modify(before)
         if after is None:
-            store.delete([key])
+            if before is not None:
+                store.delete([key])
             return
         condition = Condition(None if before is None else _version(before.version, key))
         try:

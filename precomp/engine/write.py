@@ -13,7 +13,7 @@ from precomp.engine.update import update
 from precomp.engine.workers import for_each
 from precomp.errors import ArgumentError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef, Plan
-from precomp.interfaces import Blob, Buffer, Codec, Compressor
+from precomp.interfaces import Blob, Buffer, Codec, Compressor, SupportsUpdate
 
 __all__ = ["ChunkWriter"]
 
@@ -30,6 +30,7 @@ class ChunkWriter:
         compression: Content-Encoding token and Compressor, or None.
         cache_control: for stores that keep one.
         delete_if: chunks all of whose voxels equal this are deleted instead of stored; None: never.
+            One that gets so by a write to a part of it stays where the store has no lock to hold meanwhile.
         fill: the rest of a missing chunk that is written in part; None: that is an EmptyVolumeError.
     """
 
@@ -76,19 +77,25 @@ class ChunkWriter:
 
     def _put(self, ref: ChunkRef, voxels: NDArray[Any]) -> None:
         chunk = voxels[ref.target]
-        if self.delete_if is not None and (chunk == self.delete_if).all():
+        if self._is_black(chunk):
             self.objects.store.delete([ref.key])
         else:
             self.objects.store.put(ref.key, self._blob(ref, chunk))
 
     def _merge(self, ref: ChunkRef, voxels: NDArray[Any], channels: slice) -> None:
+        store = self.objects.store
 
-        def modify(blob: Blob | None) -> Blob:
+        def modify(blob: Blob | None) -> Blob | None:
             chunk = self._base(ref, blob)
             chunk[(*ref.source, channels)] = voxels[ref.target]
-            return self._blob(ref, chunk)
+            # Without a lock a deletion could take another writer's chunk with it.
+            may_go = blob is None or isinstance(store, SupportsUpdate)
+            return None if may_go and self._is_black(chunk) else self._blob(ref, chunk)
 
-        update(self.objects.store, ref.key, modify)
+        update(store, ref.key, modify)
+
+    def _is_black(self, chunk: NDArray[Any]) -> bool:
+        return self.delete_if is not None and bool((chunk == self.delete_if).all())
 
     def _require(self, ref: ChunkRef, channels: slice | None) -> None:
         if (channels is not None or not ref.whole) and self.objects.store.stat(ref.key) is None:
@@ -107,14 +114,14 @@ class ChunkWriter:
 
     def _too_large(self, ref: ChunkRef) -> TooLargeError:
         return TooLargeError(
-            f"{ref.key}: not enough memory to make a {self.encoding} chunk of "
+            f"{self.objects.where(ref.key)}: not enough memory to make a {self.encoding} chunk of "
             f"{self.reader.spec(ref).nbytes:,} bytes; choose a smaller chunk_size for the scale"
         )
 
     def _missing(self, ref: ChunkRef) -> EmptyVolumeError:
         return EmptyVolumeError(
-            f"{ref.key}: the write covers a part of this chunk and the chunk is not stored; "
-            "set fill_missing=True to make the rest of it background, or write it whole"
+            f"{self.objects.where(ref.key)}: the write covers a part of this chunk and the chunk is not "
+            "stored; set fill_missing=True to make the rest of it background, or write it whole"
         )
 
     def _blob(self, ref: ChunkRef, chunk: NDArray[Any]) -> Blob:
@@ -125,7 +132,7 @@ class ChunkWriter:
             raise
         except Exception as error:
             raise ArgumentError(
-                f"{ref.key}: {self.encoding} cannot hold these voxels, "
+                f"{self.objects.where(ref.key)}: {self.encoding} cannot hold these voxels, "
                 f"{native.dtype} of shape {native.shape}: {error}"
             ) from error
         return self.compressed(data)

@@ -14,11 +14,18 @@ from precomp.progress import progress_bar
 from precomp.volume import voxels
 from precomp.volume.coordinates import box_around, convert_box
 from precomp.volume.files import mapped_file
-from precomp.volume.indexing import Request, parse_box, parse_index
+from precomp.volume.indexing import Request, as_index, parse_box, parse_index
 from precomp.volume.properties import Mip, Properties
 from precomp.volume.requests import as_voxels, check_bounds, crop, fitting
 from precomp.volume.scale_io import ScaleIO
-from precomp.volume.settings import Parallel, Settings, cache_control, compressor_name, worker_count
+from precomp.volume.settings import (
+    Parallel,
+    Settings,
+    cache_control,
+    checked_parallel,
+    compressor_name,
+    worker_count,
+)
 
 __all__ = ["Access"]
 
@@ -46,7 +53,7 @@ class Access(Properties):
         Raises OutOfBoundsError, EmptyVolumeError, ChunkDecodeError, TooLargeError, StoreError.
         """
         number = self._mip if mip is None else self._number(mip)
-        return self._read(bbox, number, parallel)
+        return self._read(as_index(bbox), number, parallel)
 
     def download_point(
         self, pt: Sequence[float], size: int | Sequence[int] = 256, mip: Mip | None = None
@@ -62,7 +69,7 @@ class Access(Properties):
         The file appears when all of it is there. Raises as `download` does.
         """
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
-        request = self._request(io, bbox)
+        request = self._request(io, as_index(bbox))
         with mapped_file(path, request.shape, io.info.dtype) as out:
             self._fetch(io, request, out=out)
 
@@ -92,7 +99,7 @@ class Access(Properties):
         self, io: ScaleIO, request: Request, parallel: Parallel = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
         settings, layer = self._settings, self._layer
-        background = fitting(settings.background_color, io.info.dtype)
+        background = fitting(settings.background_color, io.info.dtype, "background_color")
         with progress_bar(_count(io, request), f"reading {layer.path.layer}", settings.progress) as tick:
             return voxels.read(
                 io,
@@ -132,7 +139,7 @@ class Access(Properties):
 
     def _writer(self, io: ScaleIO) -> ChunkWriter:
         settings, layer = self._settings, self._layer
-        background = fitting(settings.background_color, io.info.dtype)
+        background = fitting(settings.background_color, io.info.dtype, "background_color")
         name = compressor_name(settings.compress, layer.protocol, io.plugin.compressible)
         return ChunkWriter(
             io.objects,
@@ -151,7 +158,7 @@ class Access(Properties):
         Raises OutOfBoundsError, and ArgumentError for more than ten million chunks.
         """
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
-        return voxels.exists(io, parse_box(bbox, io.grid.offset, io.grid.stop), self._workers())
+        return voxels.exists(io, self._chunk_box(io, bbox), self._workers())
 
     def delete(self, bbox: Any, mip: Mip | None = None) -> None:
         """Delete the chunks of a chunk-aligned box; absent ones are fine.
@@ -160,14 +167,14 @@ class Access(Properties):
         before anything is deleted.
         """
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
-        box = parse_box(bbox, io.grid.offset, io.grid.stop)
+        box = self._chunk_box(io, bbox)
         plan = voxels.plan_box(io, box)
         with progress_bar(len(plan), f"deleting {self._layer.path.layer}", self._settings.progress) as tick:
             voxels.delete(io, box, self._workers(), tick)
 
     def bbox_to_mip(self, bbox: Any, mip: Mip, to_mip: Mip) -> Bbox:
         """Return the smallest box of voxels of `to_mip` that covers `bbox`, in voxels of `mip`."""
-        box = self._box(bbox, mip)
+        box = bbox if isinstance(bbox, Bbox) else self._box(bbox, mip)
         return convert_box(box, self.mip_resolution(mip), self.mip_resolution(to_mip))
 
     def slices_from_global_coords(self, slices: Any) -> tuple[slice, slice, slice]:
@@ -176,7 +183,11 @@ class Access(Properties):
 
     def _box(self, bbox: Any, mip: Mip) -> Bbox:
         bounds = self.mip_bounds(mip)
-        return parse_box(bbox, bounds.minpt, bounds.maxpt)
+        return parse_box(bbox, bounds.minpt, bounds.maxpt, self.num_channels)
+
+    def _chunk_box(self, io: ScaleIO, bbox: Any) -> Bbox:
+        box = parse_box(bbox, io.grid.offset, io.grid.stop, io.info.num_channels)
+        return box.clamp(Bbox(io.grid.offset, io.grid.stop)) if self._settings.autocrop else box
 
     def _threads(self, io: ScaleIO, request: Request, parallel: Parallel = None) -> int:
         """As many threads as were asked for; where nothing was said, none for work that gains nothing."""
@@ -185,7 +196,7 @@ class Access(Properties):
         return 1 if given is None and local and voxels.is_quick(io, request) else self._workers(given)
 
     def _workers(self, parallel: Parallel = None) -> int:
-        wanted = self._settings.parallel if parallel is None else parallel
+        wanted = self._settings.parallel if parallel is None else checked_parallel(parallel)
         return worker_count(wanted, self._layer.protocol)
 
 

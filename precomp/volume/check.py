@@ -38,6 +38,8 @@ def check_creatable(info: VolumeInfo, name: str) -> None:
     for mip, scale in enumerate(info.scales):
         if scale.encoding != scale.encoding.lower():
             raise InfoError(f"{name}: info.scales[{mip}].encoding: {scale.encoding} has to be lower case")
+    if info.data_type.lower() in CREATABLE_DATA_TYPES and info.data_type not in CREATABLE_DATA_TYPES:
+        raise InfoError(f"{name}: info.data_type: {info.data_type} has to be lower case")
     if info.data_type not in CREATABLE_DATA_TYPES:
         raise InfoError(
             f"{name}: info.data_type: {info.data_type} is read but not created, since no viewer shows it; "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from numbers import Real
 from typing import Any
 
 from precomp.errors import ArgumentError
@@ -24,13 +25,19 @@ def box_around(
     point: Sequence[float], size: Any, resolution: Sequence[float], to_resolution: Sequence[float]
 ) -> Bbox:
     """Return `size` voxels of `to_resolution` with `point`, in voxels of `resolution`, in the middle."""
-    if len(point) != 3:
-        raise ArgumentError(f"point: expected three numbers (x, y, z), got {point!r}")
+    if not (hasattr(point, "__len__") and len(point) == 3 and all(map(_is_finite, point))):
+        raise ArgumentError(f"point: expected three finite numbers (x, y, z), got {point!r}")
     lengths = triple(size, "size")
+    if min(lengths) < 1:
+        raise ArgumentError(f"size: must be at least 1 voxel along each axis, got {size!r}")
     ratios = [exact(a) / exact(b) for a, b in zip(resolution, to_resolution, strict=True)]
     middle = [math.floor(exact(p) * ratio) for p, ratio in zip(point, ratios, strict=True)]
     lows = [center - length // 2 for center, length in zip(middle, lengths, strict=True)]
     return Bbox(lows, [low + length for low, length in zip(lows, lengths, strict=True)])
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def exact(value: Any) -> Fraction:

@@ -1,5 +1,6 @@
 """The info as a dict that users edit in place, with a typed view that follows the edits."""
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ class InfoDocument:
     def copy_of(cls, raw: Any, name: str) -> "InfoDocument":
         """Take a copy of `raw`. Raises InfoError as the constructor does."""
         return cls(_plain(raw, name), name)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the dict itself, with arrays, tuples and numpy scalars in it made JSON values."""
+        with suppress(InfoError):  # a wrong edit is told of when the info is used; here it can be repaired
+            _make_plain(self.raw, self.name)
+        return self.raw
 
     def model(self) -> VolumeInfo:
         """Return the typed view of the whole dict. Raises InfoError after a wrong edit."""

@@ -5,8 +5,10 @@ from typing import Any
 
 from precomp import create, url
 from precomp.interfaces import CloudPath
+from precomp.plugins import Registry
 from precomp.provenance import Provenance
 from precomp.volume.check import check_scale, warn_unviewable
+from precomp.volume.document import InfoDocument
 from precomp.volume.layer import Layer
 
 __all__ = ["Documents"]
@@ -18,18 +20,17 @@ class Documents:
     _layer: Layer
     _mip: int
 
-    def _open(self, path: CloudPath, info: Any = None, provenance: Any = None) -> None:
+    def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
         raise NotImplementedError
 
     @property
     def info(self) -> dict[str, Any]:
         """The info as a dict that may be edited in place; `commit_info()` saves it."""
-        return self._layer.document.raw
+        return self._layer.document.plain()
 
     @info.setter
     def info(self, value: Mapping[str, Any]) -> None:
         self._layer.set_info(value)
-        self._mip = min(self._mip, len(self._layer.document.raw["scales"]) - 1)
 
     @property
     def provenance(self) -> Provenance:
@@ -47,7 +48,6 @@ class Documents:
     def refresh_info(self) -> dict[str, Any]:
         """Fetch the info anew, dropping unsaved edits, and return it."""
         self._layer.refresh_info()
-        self._mip = min(self._mip, len(self._layer.document.raw["scales"]) - 1)
         return self.info
 
     def commit_provenance(self) -> None:
@@ -70,31 +70,38 @@ class Documents:
         A scale of that resolution is replaced. The info is not saved. `encoding` and `chunk_size`
         are mip 0's where not given. Raises ArgumentError, InfoError.
         """
-        scale = create.add_scale(self.info, factor, encoding=encoding, chunk_size=chunk_size)
-        document, number = self._layer.document, self.info["scales"].index(scale)
-        warn_unviewable(check_scale(self._layer.registry, document.model(), number, document.name))
-        return scale
+        document = self._layer.document
+        document.model()
+        draft = InfoDocument.copy_of(document.raw, document.name)  # so that what is refused leaves no trace
+        scale = create.add_scale(draft.raw, factor, encoding=encoding, chunk_size=chunk_size)
+        number = draft.raw["scales"].index(scale)
+        warn_unviewable(check_scale(self._layer.registry, draft.model(), number, document.name))
+        return create.add_scale(document.raw, factor, encoding=encoding, chunk_size=chunk_size)
 
     def reset_scales(self) -> None:
         """Forget all scales but mip 0 and save the info at once."""
-        create.reset_scales(self.info)
+        self._layer.document.model()
+        create.reset_scales(self._layer.document.raw)
         self._mip = 0
         self.commit_info()
 
     @property
     def dataset_name(self) -> str:
-        """The last folder but one of the path; setting it moves to that dataset and reads its info."""
+        """The last folder but one of the path; setting it moves to that dataset and reads its info.
+
+        The mip stays; where the layer there has no such mip the volume stays too, with a ScaleNotFoundError.
+        """
         return self._layer.path.dataset
 
     @dataset_name.setter
     def dataset_name(self, value: str) -> None:
-        self._open(url.sibling(self._layer.path, dataset=value))
+        self._open(url.sibling(self._layer.path, dataset=value), self._layer.registry)
 
     @property
     def layer(self) -> str:
-        """The last folder of the path; setting it moves to that layer and reads its info."""
+        """The last folder of the path; setting it moves to that layer as setting `dataset_name` does."""
         return self._layer.path.layer
 
     @layer.setter
     def layer(self, value: str) -> None:
-        self._open(url.sibling(self._layer.path, layer=value))
+        self._open(url.sibling(self._layer.path, layer=value), self._layer.registry)

@@ -3,23 +3,22 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from precomp import create, plugins, url
-from precomp.errors import ArgumentError, MeshError
+from precomp.errors import PrecompError
 from precomp.interfaces import CloudPath
 from precomp.mesh.facade import Meshes
+from precomp.plugins import Registry
 from precomp.volume.access import Access
 from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.document import InfoDocument
 from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
 from precomp.volume.properties import Mip
-from precomp.volume.pyramid import fill_mips
-from precomp.volume.requests import as_array
+from precomp.volume.pyramid import as_new_layer, fill_mips
 from precomp.volume.settings import CdnCache, Compress, Option, Parallel, Settings, check_compress
-from precomp.volume.transfer import open_or_create, transfer
+from precomp.volume.transfer import open_or_make, transfer
 
 __all__ = ["CloudVolume"]
 
@@ -56,6 +55,7 @@ class CloudVolume(Access, Documents):
         cdn_cache: Cache-Control of the chunks: False no-cache, True an hour, N seconds, or the text.
         parallel: number of worker threads, True for one per core, None for what suits the protocol.
         options: of the protocol, `{"fsync": True}` for file.
+        registry: the plugins to use; None is all that are installed.
 
     Raises:
         InfoNotFoundError: there is no layer.
@@ -84,7 +84,9 @@ class CloudVolume(Access, Documents):
         cdn_cache: CdnCache = False,
         parallel: Parallel = None,
         options: Mapping[str, Any] | None = None,
+        registry: Registry | None = None,
     ) -> None:
+        self._mip = 0
         self._options = None if options is None else dict(options)
         self._settings = Settings(
             bounded=bounded,
@@ -97,23 +99,29 @@ class CloudVolume(Access, Documents):
             cdn_cache=cdn_cache,
             parallel=parallel,
         )
-        self._open(url.parse(cloudpath), info, provenance)
+        plugins_used = plugins.load() if registry is None else registry
+        self._open(url.parse(cloudpath), plugins_used, info, provenance)
         self.compress = compress
         self.mip = mip
 
-    def _open(self, path: CloudPath, info: Any = None, provenance: Any = None) -> None:
-        layer = Layer(path, plugins.load(), self._options)
+    def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
+        layer = Layer(path, registry, self._options)
         if info is None:
             layer.refresh_info()
         else:
             layer.set_info(info)
         if provenance is not None:
             layer.set_provenance(provenance)
-        self._layer, self._mip = layer, 0
+        layer.document.model_at(self._mip)
+        self._layer = layer
 
     def __repr__(self) -> str:
         """Show path, mip, shape and type."""
-        return f"CloudVolume({self.cloudpath!r}, mip={self._mip}) {self.dtype} {tuple(self.shape)}"
+        try:
+            what = f" {self.dtype} {tuple(self.shape)}"
+        except PrecompError:  # after a wrong edit of the info; a debugger shows the volume all the same
+            what = ""
+        return f"CloudVolume({self.cloudpath!r}, mip={self._mip}){what}"
 
     @property
     def mip(self) -> int:
@@ -182,7 +190,7 @@ class CloudVolume(Access, Documents):
             factor: how much coarser each is than the one before, x, y, z.
             skeletons: folder of the skeletons; True is `skeletons`.
             compressed_segmentation_block_size: used by that encoding only.
-            jpeg_quality: 1 to 100, for `jpeg`.
+            jpeg_quality: 0 to 100, for `jpeg`.
             png_level: 0 to 9, for `png`.
 
         Raises ArgumentError, UnknownEncodingError, InfoError. Warns where Neuroglancer cannot show it.
@@ -227,28 +235,23 @@ class CloudVolume(Access, Documents):
         `layer_type` None means segmentation for uint32 and uint64, image for all others. Coarser mips
         are filled too: means of the voxels of an image, the most frequent label of a segmentation.
         """
-        array = as_array(arr)
-        voxels4 = array[..., np.newaxis] if array.ndim == 3 else array
-        if voxels4.ndim != 4:
-            raise ArgumentError(f"arr: expected 3 or 4 axes (x, y, z, channel), got shape {array.shape}")
-        if layer_type is None:
-            layer_type = "segmentation" if voxels4.dtype.name in ("uint32", "uint64") else "image"
+        voxels, kind = as_new_layer(arr, layer_type)
         info = cls.create_new_info(
-            voxels4.shape[3],
-            layer_type,
-            voxels4.dtype.name,
+            voxels.shape[3],
+            kind,
+            voxels.dtype.name,
             encoding,
             resolution,
             voxel_offset,
-            voxels4.shape[:3],
+            voxels.shape[:3],
             chunk_size=chunk_size,
             max_mip=max_mip,
         )
         vol = cls(vol_path, info=info, compress=compress, progress=progress)
-        vol.commit_info()
+        vol[...] = voxels
+        fill_mips(vol, voxels)
+        vol.commit_info()  # last: a layer that is there is there whole
         vol.commit_provenance()
-        vol[...] = voxels4
-        fill_mips(vol, voxels4)
         return vol
 
     @staticmethod
@@ -266,14 +269,15 @@ class CloudVolume(Access, Documents):
 
         Where nothing is at `cloudpath`, info and provenance are copied first. Where both scales store
         chunks alike the stored bytes are copied, re-compressed if `compress` says so; else voxels are
-        read and written, with bounded memory. A chunk missing here raises EmptyVolumeError, or with
-        fill_missing is missing there too. Raises AlignmentError, OutOfBoundsError, ScaleNotFoundError.
+        read and written, with bounded memory. A chunk missing here raises EmptyVolumeError; with
+        fill_missing it is missing there too, or background where voxels are written. Raises
+        ArgumentError, AlignmentError, OutOfBoundsError, ScaleNotFoundError.
         """
         number = self._mip if mip is None else self._number(mip)
-        target = open_or_create(self, cloudpath, compress)
-        target.mip = self.mip_resolution(number)
         box = self.mip_bounds(number) if bbox is None else self._box(bbox, number)
-        transfer(self, number, target, box, recompress=compress is not None)
+        target, is_new = open_or_make(self, cloudpath, compress)
+        target.mip = self.mip_resolution(number)
+        transfer(self, number, target, box, recompress=compress is not None, is_new=is_new)
         return target
 
     # Meshes ------------------------------------------------------------------------------------------
@@ -281,13 +285,9 @@ class CloudVolume(Access, Documents):
     @property
     def mesh(self) -> Meshes:
         """The meshes of the segments: `vol.mesh.get(ids)`, `vol.mesh.save(ids)`."""
-        folder = self.info.get("mesh")
-        if not folder:
-            raise MeshError(
-                f"{self.info_cloudpath}: the layer names no mesh folder; set vol.info['mesh'] if there is one"
-            )
-        place, key = url.resolve(self._layer.path, folder)
-        return Meshes(self._layer.objects(place), key, self._layer.registry.exporter, self._workers())
+        layer, folder = self._layer, self.metadata.mesh
+        place, key = url.resolve(layer.path, folder, "mesh folder") if folder else (layer.path, None)
+        return Meshes(layer.objects(place), key, layer.registry.exporter, self._workers())
 
     def save_mesh(self, segids: int | Iterable[int], filepath: Any = None, file_format: str = "obj") -> str:
         """Write the meshes of segments into one file and return its path.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precomp.errors import PrecompError, StoreError
+from precomp.errors import ArgumentError, PrecompError, StoreError
 
 __all__ = ["mapped_file"]
 
@@ -20,10 +20,15 @@ __all__ = ["mapped_file"]
 def mapped_file(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
     """Yield a Fortran order array mapped to a temporary file that becomes `path` at the end.
 
-    A path that ends in `.npy` gets numpy's header, any other the bare voxels. Raises StoreError.
+    A path that ends in `.npy` gets numpy's header, any other the bare voxels. Raises ArgumentError,
+    StoreError.
     """
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+        raise ArgumentError(f"path: expected the path of a file, got {path!r}")
     final = os.fspath(path)
     folder, name = os.path.split(final)
+    if not os.path.isdir(folder or "."):
+        raise ArgumentError(f"path: expected a file in an existing folder, got {final!r}; create {folder!r}")
     temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
     try:
         if 0 in shape:

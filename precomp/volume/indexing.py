@@ -1,13 +1,16 @@
 """What stands between the brackets of `vol[...]`, as a box of voxels and a run of channels."""
 
 import operator
+import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from precomp.errors import ArgumentError, OutOfBoundsError
 from precomp.geometry import Bbox
 
-__all__ = ["Int3", "Request", "parse_box", "parse_index", "triple", "whole_number"]
+__all__ = ["Int3", "Request", "as_index", "parse_box", "parse_index", "triple", "whole_number"]
 
 Int3 = tuple[int, int, int]
 
@@ -54,23 +57,36 @@ def parse_index(index: Any, minpt: Sequence[int], maxpt: Sequence[int], channels
     return Request((x0, y0, z0), (x1, y1, z1), (xs, ys, zs), slice(c0, c1, cs))
 
 
-def parse_box(box: Any, minpt: Sequence[int], maxpt: Sequence[int]) -> Bbox:
-    """Read a Bbox or slices as a box of whole voxels; open ends are the volume's. Raises ArgumentError."""
-    return parse_index(box, minpt, maxpt, 1).box
+def parse_box(box: Any, minpt: Sequence[int], maxpt: Sequence[int], channels: int) -> Bbox:
+    """Read a Bbox, six numbers or slices as a box of whole voxels; open ends are the volume's.
+
+    Raises ArgumentError where it is none, has steps, or leaves out channels: a box has all of them.
+    """
+    request = parse_index(as_index(box), minpt, maxpt, channels)
+    if request.step != (1, 1, 1) or request.channels != slice(0, channels, 1):
+        raise ArgumentError(f"expected a box, which has no steps and all channels, got {_shown(box)}")
+    return request.box
+
+
+def as_index(box: Any) -> Any:
+    """Return an index: six numbers [x0, y0, z0, x1, y1, z1] or a list of slices become a Bbox or a tuple."""
+    if isinstance(box, list) and any(isinstance(item, slice) for item in box):
+        return tuple(box)
+    if isinstance(box, (list, tuple, np.ndarray)) and len(box) == 6:
+        return Bbox.from_list(box)
+    return box
 
 
 def whole_number(value: Any, what: str) -> int:
     """Return an int, a numpy int or an integral float as an int. Raises ArgumentError naming `what`."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    try:
-        if isinstance(value, bool):
-            raise TypeError("a bool is no number of voxels")
-        return operator.index(value)
-    except TypeError as error:
-        if hasattr(value, "dtype") and getattr(value, "ndim", 1) == 0 and float(value).is_integer():
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if not isinstance(value, (bool, np.bool_)):
+        if hasattr(value, "__index__"):
+            return operator.index(value)
+        if isinstance(value, (float, np.floating)) and float(value).is_integer():
             return int(value)
-        raise ArgumentError(f"{what}: expected a whole number, got {value!r}") from error
+    raise ArgumentError(f"{what}: expected a whole number, got {_shown(value)}")
 
 
 def _four(index: Any) -> list[Any]:
@@ -96,7 +112,8 @@ def _span(item: Any, axis: int, low: int, high: int) -> tuple[int, int, int]:
         return start, start + 1, 1
     step = 1 if item.step is None else whole_number(item.step, f"step of axis {name}")
     if step < 1:
-        raise ArgumentError(f"step of axis {name}: must be at least 1, got {step}; flip the array afterwards")
+        advice = "flip the array afterwards" if step else "leave it out to take every voxel"
+        raise ArgumentError(f"step of axis {name}: must be at least 1, got {step}; {advice}")
     start = low if item.start is None else whole_number(item.start, f"start of axis {name}")
     stop = high if item.stop is None else whole_number(item.stop, f"stop of axis {name}")
     return start, max(start, stop), step
@@ -106,6 +123,10 @@ def triple(value: Sequence[Any] | Any, what: str) -> Int3:
     """Return three whole numbers from one or from three. Raises ArgumentError naming `what`."""
     items = list(value) if hasattr(value, "__len__") else [value] * 3
     if len(items) != 3:
-        raise ArgumentError(f"{what}: expected a number or three (x, y, z), got {value!r}")
+        raise ArgumentError(f"{what}: expected a number or three (x, y, z), got {_shown(value)}")
     x, y, z = (whole_number(item, what) for item in items)
     return x, y, z
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value) if not isinstance(value, np.ndarray) else f"an array of shape {value.shape}"

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from precomp import jsonio, plugins, url
+from precomp import jsonio, url
 from precomp.engine.objects import Objects
 from precomp.errors import (
     ChunkDecodeError,
     ConfigError,
     InfoError,
     InfoNotFoundError,
+    UnknownProtocolError,
     UnsupportedError,
 )
 from precomp.grid import ChunkGrid
@@ -32,11 +33,14 @@ class Layer:
     """The place of a layer and everything that is opened there. Opens nothing until asked."""
 
     def __init__(self, path: CloudPath, registry: Registry, options: Mapping[str, Any] | None = None) -> None:
-        """`options` are those of the path's own scheme, as a config's `[protocols.SCHEME]` table."""
+        """`options` are those of the path's own scheme; they come before those of the registry."""
         self.path = path
         self.registry = registry
-        self.protocol: ProtocolPlugin = registry.protocol(path.scheme)
-        self._options = {path.scheme: _structure_options(self.protocol, options)}
+        try:
+            self.protocol: ProtocolPlugin = registry.protocol(path.scheme)
+        except UnknownProtocolError as error:
+            raise UnknownProtocolError(f"{path}: {error}") from error
+        self._options = {path.scheme: _structure_options(registry, path.scheme, options or {})}
         self._opened: dict[CloudPath, Objects] = {}
         self._scales: dict[int, ScaleIO] = {}
         self._document: InfoDocument | None = None
@@ -44,9 +48,10 @@ class Layer:
         self._fetched = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without what is opened; stores and plugins belong to a process."""
+        """Travel without what is opened; stores belong to a process."""
         return {
             "path": self.path,
+            "registry": self.registry,
             "_options": self._options,
             "_document": self._document,
             "_provenance": self._provenance,
@@ -54,8 +59,8 @@ class Layer:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Open with the plugins of this process."""
-        self.__dict__.update(state, registry=plugins.load(), _opened={}, _scales={})
+        """Open anew in this process."""
+        self.__dict__.update(state, _opened={}, _scales={})
         self.protocol = self.registry.protocol(self.path.scheme)
 
     def objects(self, path: CloudPath | None = None) -> Objects:
@@ -69,14 +74,14 @@ class Layer:
     def _open(self, path: CloudPath) -> Objects:
         protocol = self.registry.protocol(path.scheme)
         if path.scheme not in self._options:
-            self._options[path.scheme] = _structure_options(protocol, None)
+            self._options[path.scheme] = _structure_options(self.registry, path.scheme, {})
         with telling_what_is_missing(f"{path.scheme}://", protocol.install_hint):
             store = protocol.open(path, self._options[path.scheme])
         if isinstance(store, SupportsCutout):
             raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")
         if isinstance(store, UsesSuffixes):
             store.set_suffixes(self.registry.suffixes)
-        return Objects(store, self.registry.compressor)
+        return Objects(store, self.registry.compressor, str(path))
 
     @property
     def document(self) -> InfoDocument:
@@ -88,6 +93,7 @@ class Layer:
 
     def set_info(self, raw: Any) -> None:
         """Take a copy of `raw` for the info, without saving it. Raises InfoError."""
+        raw = jsonio.unstructure(raw) if isinstance(raw, VolumeInfo) else raw
         self._document = InfoDocument.copy_of(raw, f"{self.path}/info")
         self._scales.clear()
         self._fetched = False
@@ -119,6 +125,10 @@ class Layer:
         info = document.model()
         for mip in range(len(info.scales)):
             check_scale(self.registry, info, mip, document.name)
+            url.resolve(self.path, info.scales[mip].key)
+        for what in ("mesh", "skeletons", "segment_properties"):
+            if folder := getattr(info, what):
+                url.resolve(self.path, folder, f"info.{what}")
         if not self._fetched:
             check_creatable(info, document.name)
         self._save("info", jsonio.dumps(document.raw, "info"))
@@ -161,7 +171,7 @@ class Layer:
                 "and writes unsharded scales only; use a newer version, or copy the layer unsharded"
             )
         place, folder = url.resolve(self.path, scale.key)
-        grid = ChunkGrid.of(scale, folder)
+        grid = ChunkGrid.of(scale, folder)  # the store's name for the scale's key
         return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place))
 
     def _fetch_info(self, path: CloudPath) -> Any:
@@ -177,12 +187,14 @@ class Layer:
         try:
             data = self.objects(path).read(key, _MAX_DOCUMENT)
         except ChunkDecodeError as error:
-            raise InfoError(f"{path}/{error}") from error  # its text starts with the key
+            raise InfoError(str(error)) from error
         return None if data is None else bytes(data)
 
     def _redirected(self, path: CloudPath, target: Any) -> CloudPath:
         if not isinstance(target, str):
             raise InfoError(f"{path}/info: redirect: expected a cloudpath, found {target!r}")
+        if "://" not in target:  # a local path would depend on the reader's working directory
+            raise InfoError(f"{path}/info: redirect: expected PROTOCOL://..., found {target!r}")
         try:
             place = url.parse(target)
             self.registry.protocol(place.scheme)
@@ -194,11 +206,11 @@ class Layer:
         self.objects().write(key, data, content_type="application/json", cache_control="no-cache")
 
 
-def _structure_options(protocol: ProtocolPlugin, options: Mapping[str, Any] | None) -> Any:
-    if protocol.options is None:
+def _structure_options(registry: Registry, scheme: str, own: Mapping[str, Any]) -> Any:
+    kind = registry.protocol(scheme).options
+    options = {**registry.options.get(scheme, {}), **own}
+    if kind is None:
         if options:
-            raise ConfigError(f"{protocol.scheme}: this protocol has no options, got {sorted(options)}")
+            raise ConfigError(f"{scheme}: this protocol has no options, got {sorted(options)}")
         return None
-    return jsonio.structure(
-        dict(options or {}), protocol.options, f"protocols.{protocol.scheme}", ConfigError
-    )
+    return jsonio.structure(options, kind, f"protocols.{scheme}", ConfigError)

@@ -3,9 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar, overload
 
+import numpy as np
+
+from precomp import url
 from precomp.errors import ScaleNotFoundError
 from precomp.geometry import Bbox, Vec
 from precomp.info import Scale, VolumeInfo
+from precomp.volume.indexing import whole_number
 from precomp.volume.layer import Layer
 
 __all__ = ["AtWorkingMip", "Properties"]
@@ -46,14 +50,14 @@ class Properties:
     def _number(self, mip: Any) -> int:
         """Return the number of a mip given as such or as a resolution. Raises ScaleNotFoundError."""
         document = self._layer.document
-        if hasattr(mip, "__index__") and not isinstance(mip, bool):
-            number = int(mip)
-            document.model_at(number)
-            return number
-        for number, scale in enumerate(document.model().scales):
-            if hasattr(mip, "__len__") and Vec(*scale.resolution) == mip:
-                return number
-        raise ScaleNotFoundError(document.no_mip(mip))
+        if np.ndim(mip) == 1:
+            for number, scale in enumerate(document.model().scales):
+                if Vec(*scale.resolution) == mip:
+                    return number
+            raise ScaleNotFoundError(document.no_mip(mip))
+        number = whole_number(mip, "mip")
+        document.model_at(number)
+        return number
 
     def _scale(self, mip: Any) -> Scale:
         number = self._number(mip)
@@ -72,7 +76,9 @@ class Properties:
     @property
     def scales(self) -> list[dict[str, Any]]:
         """`info['scales']`, live."""
-        scales: list[dict[str, Any]] = self._layer.document.raw["scales"]
+        document = self._layer.document
+        document.model_at(self._mip)  # after an edit there may be none
+        scales: list[dict[str, Any]] = document.raw["scales"]
         return scales
 
     @property
@@ -108,12 +114,12 @@ class Properties:
     @property
     def base_cloudpath(self) -> str:
         """The dataset's path with a final slash, `gs://bucket/dataset/`."""
-        return self.cloudpath.rpartition("/")[0] + "/"
+        return url.base_cloudpath(self._layer.path)
 
     @property
     def info_cloudpath(self) -> str:
         """Where the info file is, `gs://bucket/dataset/image/info`."""
-        return f"{self.cloudpath}/info"
+        return url.info_cloudpath(self._layer.path)
 
     def mip_scale(self, mip: Mip) -> dict[str, Any]:
         """The scale's part of the info as a dict, live."""

@@ -1,18 +1,40 @@
-"""The coarser mips of an array that fits in memory."""
+"""A layer of an array that fits in memory: its voxels, its type, its coarser mips."""
 
 from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from precomp.errors import ArgumentError
+from precomp.info import CREATABLE_DATA_TYPES
 from precomp.volume.coordinates import exact
+from precomp.volume.requests import as_array
 
 if TYPE_CHECKING:
     from precomp.volume.facade import CloudVolume
 
-__all__ = ["downsample", "fill_mips"]
+__all__ = ["as_new_layer", "downsample", "fill_mips"]
+
+
+def as_new_layer(arr: ArrayLike, layer_type: str | None) -> tuple[NDArray[Any], str]:
+    """Return the voxels, shape (x, y, z, channel), and the type of layer that suits them where None is given.
+
+    Raises ArgumentError where `arr` has not 3 or 4 axes, or a data type that new layers do not have.
+    """
+    array = as_array(arr)
+    voxels = array[..., np.newaxis] if array.ndim == 3 else array
+    if voxels.ndim != 4:
+        raise ArgumentError(f"arr: expected 3 or 4 axes (x, y, z, channel), got shape {array.shape}")
+    if voxels.dtype.name not in CREATABLE_DATA_TYPES:
+        raise ArgumentError(
+            f"arr: expected one of the data types that viewers show, {', '.join(CREATABLE_DATA_TYPES)}, "
+            f"got {voxels.dtype}; convert it, for example with arr.astype('uint8') where all its values fit"
+        )
+    if layer_type is None:
+        layer_type = "segmentation" if voxels.dtype.name in ("uint32", "uint64") else "image"
+    return voxels, layer_type
 
 
 def fill_mips(vol: "CloudVolume", voxels: NDArray[Any]) -> None:
@@ -61,14 +83,17 @@ def _member(
 
 
 def _mean(members: list[tuple[NDArray[Any], NDArray[np.bool_]]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    exact = dtype.kind in "iu" and dtype.itemsize <= 4
-    total: NDArray[Any] = np.zeros(members[0][0].shape, np.int64 if exact else np.float64)
-    count: NDArray[Any] = np.zeros(members[0][1].shape, np.int64)
-    for values, inside in members:
-        total += np.where(inside, values, 0)
-        count += inside
-    count = np.maximum(count, 1)
-    mean: NDArray[Any] = (2 * total + count) // (2 * count) if exact else total / count
+    wide = {"i": np.int64, "u": np.uint64}.get(dtype.kind, np.float64)
+    count: NDArray[Any] = np.maximum(sum(inside.astype(wide) for _, inside in members), 1)
+    inner = [np.where(inside, values, 0).astype(wide) for values, inside in members]
+    mean: NDArray[Any]
+    if wide is np.float64:
+        with np.errstate(invalid="ignore"):  # infinite voxels of both signs
+            mean = sum(inner) / count
+    else:
+        # Quotients and rests apart: the sum of eight 64-bit voxels needs more than 64 bits.
+        rests = sum(values % count for values in inner)
+        mean = sum(values // count for values in inner) + (2 * rests + count) // (2 * count)
     return np.asfortranarray(mean.astype(dtype))
 
 

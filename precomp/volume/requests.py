@@ -36,6 +36,8 @@ def crop(request: Request, grid: ChunkGrid) -> tuple[Request, tuple[slice, slice
     ):
         skipped = max(0, -((lo - low) // step))
         first = lo + skipped * step
+        if first >= min(hi, high):  # nothing is left of this axis: an empty place inside
+            first = min(max(lo, low), high)
         stop = max(first, min(hi, high))
         lows.append(first)
         highs.append(stop)
@@ -61,6 +63,8 @@ def _too_large(shape: tuple[int, ...], dtype: np.dtype[Any], verb: str) -> TooLa
 
 def as_array(value: Any) -> NDArray[Any]:
     """Return `value` as an array. Raises ArgumentError where it is none, such as a ragged list."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise ArgumentError("a masked array has no values where it is masked; give them with array.filled(0)")
     try:
         return np.asarray(value)
     except ValueError as error:
@@ -76,24 +80,28 @@ def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
     """
     array = as_array(value)
     if array.ndim == 0:
-        scalar = fitting(array[()], dtype)
+        scalar = fitting(array[()], dtype, "the value to write")
         try:
             return np.broadcast_to(scalar, shape)
         except ValueError as error:
             raise _too_large(shape, dtype, "write") from error
     if array.dtype.newbyteorder("=") != dtype:
         raise ArgumentError(
-            f"the volume holds {dtype}, the array {array.dtype}; convert it with array.astype('{dtype}')"
+            f"the volume holds {dtype}, the array {array.dtype}; convert it, for example with "
+            f"array.astype('{dtype}') where all its values fit"
         )
     if array.ndim == 3 and shape[3] == 1:
         array = array[..., np.newaxis]
     if array.shape != shape:
-        raise ArgumentError(f"the box has the shape {shape}, the array {np.shape(value)}; they must be equal")
+        raise ArgumentError(
+            f"the box has the shape {shape}, the array {np.shape(value)}; they must be equal (of one channel "
+            "the last axis may be left out): reshape or cut the array"
+        )
     return array
 
 
-def fitting(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a scalar in `dtype`. Raises ArgumentError where it does not fit."""
+def fitting(value: Any, dtype: np.dtype[Any], what: str) -> Any:
+    """Return a scalar in `dtype`. Raises ArgumentError, naming `what` it is, where it does not fit."""
     if type(value) is int and value == 0:
         return dtype.type(0)
     try:
@@ -107,7 +115,7 @@ def fitting(value: Any, dtype: np.dtype[Any]) -> Any:
         else:
             fits = int(converted) == value  # as Python ints: numpy compares large ones as floats
     except (TypeError, ValueError, OverflowError) as error:
-        raise ArgumentError(f"{value!r} is no value for {dtype}: {error}") from error
+        raise ArgumentError(f"{what}: {value!r} is no value for {dtype}: {error}") from error
     if not fits:
-        raise ArgumentError(f"{value!r} does not fit {dtype}")
+        raise ArgumentError(f"{what}: {value!r} does not fit {dtype}; choose a value that does")
     return converted

@@ -38,6 +38,11 @@ class ScaleIO:
         self._registry, self._name, self._mip = registry, name, mip
 
     @property
+    def key(self) -> str:
+        """The scale's key in the info; where that climbs out of the layer, the store knows another."""
+        return self.info.scales[self._mip].key
+
+    @property
     def encoding(self) -> str:
         """How the chunks are encoded, lower case."""
         return self.info.scales[self._mip].encoding_name

@@ -1,9 +1,12 @@
 """The options of a volume, checked when they are set."""
 
 import os
+from collections.abc import Callable
+from numbers import Integral, Real
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
+import numpy as np
 
 from precomp.errors import ArgumentError
 from precomp.hookspecs import ProtocolPlugin
@@ -17,6 +20,7 @@ __all__ = [
     "Settings",
     "cache_control",
     "check_compress",
+    "checked_parallel",
     "compressor_name",
     "worker_count",
 ]
@@ -30,27 +34,64 @@ T = TypeVar("T")
 _MAX_AGE = 3600  # seconds, for cdn_cache=True
 
 
-def _parallel(_: Any, __: Any, value: Any) -> None:
-    if value is not None and not ((isinstance(value, int) and value >= 1) or value is False):
-        raise ArgumentError(
-            f"parallel: expected a number of threads from 1 on, True (one per core) or None, got {value!r}"
-        )
+def _is_bool(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))
+
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not _is_bool(value) and int(value) >= least
+
+
+def _checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
+    def check(_: Any, field: Any, value: Any) -> None:
+        if not fits(value):
+            raise ArgumentError(f"{field.name}: expected {expected}, got {value!r}")
+
+    return check
+
+
+_switch = _checked("True or False", _is_bool)
+_PARALLEL = "a number of threads from 1 on, True (one per core) or None"
 
 
 @attrs.define
 class Settings:
     """How a volume reads and writes; `CloudVolume`'s docstring tells what each means."""
 
-    bounded: bool = attrs.field(default=True, converter=bool)
-    fill_missing: bool = attrs.field(default=False, converter=bool)
-    autocrop: bool = attrs.field(default=False, converter=bool)
-    non_aligned_writes: bool = attrs.field(default=False, converter=bool)
-    delete_black_uploads: bool = attrs.field(default=False, converter=bool)
-    background_color: int | float = 0
-    progress: bool | None = None
+    bounded: bool = attrs.field(default=True, validator=_switch)
+    fill_missing: bool = attrs.field(default=False, validator=_switch)
+    autocrop: bool = attrs.field(default=False, validator=_switch)
+    non_aligned_writes: bool = attrs.field(default=False, validator=_switch)
+    delete_black_uploads: bool = attrs.field(default=False, validator=_switch)
+    background_color: int | float = attrs.field(
+        default=0, validator=_checked("a number", lambda value: isinstance(value, Real))
+    )
+    progress: bool | None = attrs.field(
+        default=None,
+        validator=_checked("True, False or None", lambda value: value is None or _is_bool(value)),
+    )
     compress: Compress = None
-    cdn_cache: CdnCache = False
-    parallel: Parallel = attrs.field(default=None, validator=_parallel)
+    cdn_cache: CdnCache = attrs.field(
+        default=False,
+        validator=_checked(
+            "True, False, a number of seconds or a Cache-Control text",
+            lambda value: isinstance(value, str) or _is_bool(value) or _is_count(value, 0),
+        ),
+    )
+    parallel: Parallel = attrs.field(
+        default=None, validator=_checked(_PARALLEL, lambda value: _fits_parallel(value))
+    )
+
+
+def _fits_parallel(value: Any) -> bool:
+    return value is None or _is_bool(value) or _is_count(value, 1)
+
+
+def checked_parallel(value: Any) -> Parallel:
+    """Return what `parallel=` may be. Raises ArgumentError."""
+    if not _fits_parallel(value):
+        raise ArgumentError(f"parallel: expected {_PARALLEL}, got {value!r}")
+    return value  # type: ignore[no-any-return]
 
 
 class Option(Generic[T]):
@@ -111,4 +152,4 @@ def worker_count(parallel: Parallel, protocol: ProtocolPlugin) -> int:
     """How many threads to use at the most."""
     if parallel is None:
         return protocol.workers or cores()
-    return cores() if parallel is True else max(1, parallel)
+    return cores() if parallel is True else max(1, int(parallel))

@@ -18,28 +18,38 @@ from precomp.volume.settings import Compress, cache_control
 if TYPE_CHECKING:
     from precomp.volume.facade import CloudVolume
 
-__all__ = ["open_or_create", "transfer"]
+__all__ = ["open_or_make", "transfer"]
 
 # Where voxels have to be read and written, so many chunks of the target at a time.
 _BLOCK = np.array([8, 8, 1])
 
 
-def open_or_create(source: "CloudVolume", cloudpath: Any, compress: Compress) -> "CloudVolume":
-    """Return the volume at `cloudpath`; where there is none, make one with the source's info."""
-    kind = type(source)
+def open_or_make(source: "CloudVolume", cloudpath: Any, compress: Compress) -> "tuple[CloudVolume, bool]":
+    """Return the volume at `cloudpath`, and False; where there is none, one with the source's info and True.
+
+    The new one's info is not saved yet.
+    """
+    kind, registry = type(source), source._layer.registry
     try:
-        return kind(cloudpath, compress=compress)
+        return kind(cloudpath, compress=compress, registry=registry), False
     except InfoNotFoundError:
         target = kind(
-            cloudpath, info=source.info, provenance=copy.deepcopy(dict(source.provenance)), compress=compress
+            cloudpath,
+            info=source.info,
+            provenance=copy.deepcopy(dict(source.provenance)),
+            compress=compress,
+            registry=registry,
         )
-        target.commit_info()
-        target.commit_provenance()
-        return target
+        return target, True
 
 
-def transfer(source: "CloudVolume", mip: int, target: "CloudVolume", box: Bbox, recompress: bool) -> None:
-    """Copy the chunks of `box` (voxels of `mip`) to the target's working mip."""
+def transfer(
+    source: "CloudVolume", mip: int, target: "CloudVolume", box: Bbox, *, recompress: bool, is_new: bool
+) -> None:
+    """Copy the chunks of `box` (voxels of `mip`) to the target's working mip; first the info where it is new.
+
+    Raises ArgumentError, OutOfBoundsError and AlignmentError before anything is written.
+    """
     here, there = source._layer.scale(mip), target._layer.scale(target.mip)
     if here.info.dtype != there.info.dtype or here.info.num_channels != there.info.num_channels:
         raise ArgumentError(
@@ -49,6 +59,9 @@ def transfer(source: "CloudVolume", mip: int, target: "CloudVolume", box: Bbox, 
     plan = voxels.plan_box(there, box)
     if not plan.whole:
         raise AlignmentError(f"{voxels.misaligned(there, box)}; copy whole chunks of the target")
+    if is_new:
+        target.commit_info()
+        target.commit_provenance()
     with progress_bar(len(plan), f"copying {source.layer}", source.progress) as tick:
         if _alike(here, there):
             _copy_objects(source, here, target, there, box, recompress, tick)

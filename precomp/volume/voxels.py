@@ -101,12 +101,12 @@ def plan_box(io: ScaleIO, box: Bbox) -> Plan:
 
 def exists(io: ScaleIO, box: Bbox, workers: int) -> dict[str, bool]:
     """Tell of every chunk that the box touches whether it is stored."""
-    plan = plan_box(io, box)
-    found = dict.fromkeys((ref.key for ref in plan.refs()), False)
-    stat = io.objects.store.stat
+    plan, stat = plan_box(io, box), io.objects.store.stat
+    start = len(io.grid.folder)
+    found = dict.fromkeys((io.key + ref.key[start:] for ref in plan.refs()), False)
 
     def look(ref: ChunkRef) -> None:
-        found[ref.key] = stat(ref.key) is not None
+        found[io.key + ref.key[start:]] = stat(ref.key) is not None
 
     for_each(plan, look, workers)
     return found
