@@ -81,7 +81,7 @@ def whole_number(value: Any, what: str) -> int:
     """Return an int, a numpy int or an integral float as an int. Raises ArgumentError naming `what`."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
-    if not isinstance(value, (bool, np.bool_)):
+    if not isinstance(value, (bool, np.bool_, np.ndarray)):
         if hasattr(value, "__index__"):
             return operator.index(value)
         if isinstance(value, (float, np.floating)) and float(value).is_integer():
