@@ -30,7 +30,7 @@ LINES = [
     ["precomp.factory"],
     ["precomp.ops", "precomp.viewer"],
     ["precomp.cli", "precomp.testing"],
-    ["precomp"],
+    ["precomp", "precomp.__main__"],
 ]
 _PLUGINS_MAY_IMPORT = {name for line in LINES[:5] for name in line} - {"precomp.progress"}
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from precomp.cli.demo.layers import round_trip, round_trip_meshes
 from precomp.cli.demo.show import next_steps, save_picture, write_server
 from precomp.cli.demo.tissue import make_tissue
-from precomp.errors import ArgumentError, MissingDependencyError, PrecompError, StoreError
+from precomp.errors import (
+    ArgumentError,
+    MissingDependencyError,
+    PrecompError,
+    StoreError,
+    TooLargeError,
+)
 
 __all__ = ["add_parser", "run"]
 
@@ -53,8 +59,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _fill(folder: Path, size: tuple[int, int, int]) -> None:
     start = time.perf_counter()
-    image, labels = make_tissue(size)
     x, y, z = size
+    try:
+        image, labels = make_tissue(size)
+    except (MemoryError, ValueError) as error:  # the latter is numpy's word for absurdly large arrays
+        raise TooLargeError(f"--size {x} {y} {z}: more than memory holds; choose a smaller one") from error
     print(f"made {x} x {y} x {z} voxels of tissue in {time.perf_counter() - start:.1f} s")
     images = round_trip(f"file://{folder}/image", image)
     segments = round_trip(f"file://{folder}/segmentation", labels)
