@@ -51,6 +51,8 @@ class ProtocolPlugin:
         compress: the compressor used where a volume is not told (`compress=None`); None for none.
         workers: threads that pay where a volume is not told (`parallel=None`); None means one per
             core, with small requests served inline: right for stores without latency.
+        requires: the modules of its SDK, `("boto3",)`. They are looked for and not imported, so that
+            `precomp plugins` can tell what is missing; a dotted name imports what stands before the dot.
     """
 
     scheme: str
@@ -59,6 +61,7 @@ class ProtocolPlugin:
     install_hint: str | None = None
     compress: str | None = None
     workers: int | None = None
+    requires: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -74,6 +77,7 @@ class CodecPlugin:
         viewable: True where the stock Neuroglancer viewer can show it.
         install_hint: what to install when the SDK is missing.
         compressible: False where the protocol's default compression would be wasted on it.
+        requires: the modules of its SDK, as of a ProtocolPlugin.
     """
 
     encoding: str
@@ -84,6 +88,7 @@ class CodecPlugin:
     viewable: bool = False
     install_hint: str | None = None
     compressible: bool = True
+    requires: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -95,12 +100,14 @@ class CompressorPlugin:
         suffixes: for stores that use file names; the first is written, all are read.
         build: `build(level=None)` makes the compressor; a missing SDK raises MissingDependencyError.
         install_hint: what to install when the SDK is missing.
+        requires: the modules of its SDK, as of a ProtocolPlugin.
     """
 
     name: str
     suffixes: tuple[str, ...]
     build: Callable[..., Compressor]
     install_hint: str | None = None
+    requires: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -112,12 +119,14 @@ class MeshExporterPlugin:
         suffix: of the files, `.obj`.
         build: makes the exporter.
         install_hint: what to install when the SDK is missing.
+        requires: the modules of its SDK, as of a ProtocolPlugin.
     """
 
     name: str
     suffix: str
     build: Callable[[], MeshExporter]
     install_hint: str | None = None
+    requires: tuple[str, ...] = ()
 
 
 @hookspec

@@ -61,7 +61,7 @@ def _names(names: Iterable[str]) -> Iterable[str]:
 
 @functools.lru_cache(maxsize=16)
 def _load(blocked: frozenset[str], prefer: tuple[str, ...]) -> Registry:
-    return Registry.assemble(_installed(blocked), prefer)
+    return Registry.assemble(_installed(blocked), prefer, recipe=(load, (tuple(sorted(blocked)), prefer)))
 
 
 def _installed(blocked: frozenset[str]) -> Iterator[Probed]:

@@ -113,6 +113,9 @@ def _check(declared: Declaration, kind: Kind) -> None:
         raise _BadPluginError(f"{wrong} a name in lower case without spaces")
     if not callable(getattr(record, kind.factory)):
         raise _BadPluginError(f"{wrong} a callable as {kind.factory!r}")
+    requires = record.requires
+    if not (_is_collection(requires) and all(isinstance(module, str) for module in requires)):
+        raise _BadPluginError(f"{wrong} a tuple of module names as 'requires'")
     match record:
         case ProtocolPlugin():
             if not is_scheme(name):

@@ -1,12 +1,13 @@
 """The registry: names to declarations, fixed once it is made."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import attrs
 
 from precomp.errors import (
+    ArgumentError,
     ConfigError,
     MissingDependencyError,
     PluginConflictError,
@@ -16,7 +17,7 @@ from precomp.errors import (
 from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
 from precomp.interfaces import Compressor
 from precomp.plugins.probe import Probed, probe
-from precomp.plugins.records import KINDS, Plugin
+from precomp.plugins.records import KINDS, Declaration, Plugin
 
 __all__ = ["Registry"]
 
@@ -29,6 +30,12 @@ class _Claim:
 
 # kind and name -> who claims it; more than one is a conflict
 _Claims: TypeAlias = Mapping[tuple[str, str], Sequence[_Claim]]
+_Options: TypeAlias = Mapping[str, Mapping[str, Any]]
+_Recipe: TypeAlias = tuple[Callable[..., "Registry"], tuple[Any, ...]]
+
+
+def _frozen(options: _Options) -> _Options:
+    return MappingProxyType({scheme: MappingProxyType(dict(table)) for scheme, table in options.items()})
 
 
 @attrs.frozen(eq=False)
@@ -39,12 +46,20 @@ class Registry:
     provides the name: the message lists what is known, what failed to load and why, and what is
     disabled. It raises PluginConflictError where several do and `prefer` does not decide.
 
+    One that `precomp.plugins.load` made may be pickled: the other side loads its own plugins, with the
+    same ones disabled and preferred. One of objects at hand raises ArgumentError.
+
     Attributes:
         plugins: every plugin that was found, whatever became of it.
+        declared: what each of `plugins` declares, in the same order; nothing where it is not loaded.
+        options: of protocols, scheme to table; see `configured`.
     """
 
     plugins: tuple[Plugin, ...]
+    declared: tuple[tuple[Declaration, ...], ...] = attrs.field(repr=False)
     _claims: _Claims = attrs.field(repr=False)
+    _recipe: _Recipe | None = attrs.field(default=None, repr=False)
+    options: _Options = attrs.field(factory=dict, converter=_frozen, repr=False)  # may hold secrets
     _built: dict[str, Compressor] = attrs.field(factory=dict, init=False, repr=False)
 
     @classmethod
@@ -57,8 +72,13 @@ class Registry:
         return cls.assemble(map(_probe_object, plugins), prefer)
 
     @classmethod
-    def assemble(cls, probed: Iterable[Probed], prefer: Iterable[str] = ()) -> "Registry":
-        """Make a registry of plugins that were probed; `prefer` is that of `precomp.plugins.load`."""
+    def assemble(
+        cls, probed: Iterable[Probed], prefer: Iterable[str] = (), recipe: _Recipe | None = None
+    ) -> "Registry":
+        """Make a registry of plugins that were probed; `prefer` is that of `precomp.plugins.load`.
+
+        `recipe`: what to call, with which arguments, for such a registry in another process.
+        """
         found, wanted = tuple(probed), tuple(prefer)
         _check_prefer(wanted, [one.plugin for one in found])
         claims: dict[tuple[str, str], list[_Claim]] = {}
@@ -67,7 +87,32 @@ class Registry:
                 claim = _Claim(one.plugin, declared.record)
                 claims.setdefault((declared.kind, declared.name), []).append(claim)
         settled = {key: _settle(rivals, wanted) for key, rivals in claims.items()}
-        return cls(tuple(_judge(one.plugin, settled) for one in found), MappingProxyType(settled))
+        return cls(
+            tuple(_judge(one.plugin, settled) for one in found),
+            tuple(one.declarations for one in found),
+            MappingProxyType(settled),
+            recipe,
+        )
+
+    def configured(self, options: _Options) -> "Registry":
+        """Return this registry with options for its protocols: scheme to table, `{"file": {"fsync": True}}`.
+
+        Each layer that is opened with the registry gets those of its scheme; what the volume itself
+        is given comes first, key by key. They are checked when a layer is opened.
+        """
+        return attrs.evolve(self, options=options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._recipe is None:
+            names = ", ".join(plugin.entry for plugin in self.plugins)
+            raise ArgumentError(
+                f"registry: one made in memory, of {names}, cannot be sent to another process; install its "
+                "plugins (entry points of the group 'precomp'), or open the volume over there"
+            )
+        return _again, (*self._recipe, {scheme: dict(table) for scheme, table in self.options.items()})
+
+    def __deepcopy__(self, memo: object) -> "Registry":
+        return self  # immutable
 
     @property
     def schemes(self) -> tuple[str, ...]:
@@ -116,6 +161,10 @@ class Registry:
         built = self._built.get(name)
         return built if built is not None else self._built.setdefault(name, self._build(name))
 
+    def origin(self, kind: str, name: str) -> Plugin:
+        """Return the plugin that provides a `protocol`, `encoding`, ... `name`; raises as the class says."""
+        return self._find(kind, name).plugin
+
     def _build(self, name: str) -> Compressor:
         claim = self._find("compressor", name)
         try:
@@ -151,6 +200,12 @@ class Registry:
                 yield f"{plugin.state}: {plugin}: {plugin.detail}"
         others = f"any other {kind} comes with another package or a later version of precomp"
         yield f"{others}; `precomp plugins` lists what is installed"
+
+
+def _again(load: Callable[..., Registry], arguments: tuple[Any, ...], options: _Options) -> Registry:
+    """Make the registry of a pickle."""
+    registry = load(*arguments)
+    return registry.configured(options) if options else registry
 
 
 def _probe_object(plugin: object) -> Probed:

@@ -118,5 +118,6 @@ def precomp_register_codecs() -> list[CodecPlugin]:
             viewable=True,
             install_hint=_INSTALL,
             compressible=False,
+            requires=("simplejpeg",),
         )
     ]

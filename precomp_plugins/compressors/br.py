@@ -67,4 +67,4 @@ def _build(level: int | None = None) -> Brotli:
 @hookimpl
 def precomp_register_compressors() -> list[CompressorPlugin]:
     """Provide `br`."""
-    return [CompressorPlugin("br", (".br",), _build, _INSTALL)]
+    return [CompressorPlugin("br", (".br",), _build, _INSTALL, requires=("brotli",))]

@@ -129,4 +129,4 @@ def _build(level: int | None = None) -> Zstd:
 @hookimpl
 def precomp_register_compressors() -> list[CompressorPlugin]:
     """Provide `zstd`, written as `.zstd` and read as `.zst` too."""
-    return [CompressorPlugin("zstd", (".zstd", ".zst"), _build, _INSTALL)]
+    return [CompressorPlugin("zstd", (".zstd", ".zst"), _build, _INSTALL, requires=("zstandard",))]
