@@ -1,6 +1,6 @@
 """Voxels in and out of a volume: what `vol[...]` and its kin do."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from precomp.volume.settings import (
     compressor_name,
     worker_count,
 )
+from precomp.volume.slabs import SlabWriter, slices
 
 __all__ = ["Access"]
 
@@ -117,7 +118,10 @@ class Access(Properties):
         Raises ArgumentError, OutOfBoundsError, AlignmentError, all before anything is written;
         EmptyVolumeError where a missing chunk would be written in part; StoreError.
         """
-        io, settings = self._layer.scale(self._mip), self._settings
+        self._write(index, value, self._mip)
+
+    def _write(self, index: Any, value: ArrayLike, mip: int) -> None:
+        io, settings = self._layer.scale(mip), self._settings
         request = parse_index(index, io.grid.offset, io.grid.stop, io.info.num_channels)
         array = as_voxels(value, request.shape, io.info.dtype)
         if settings.autocrop:
@@ -152,6 +156,22 @@ class Access(Properties):
             fill=background if settings.fill_missing else None,
         )
 
+    def slab_writer(self, axis: str = "z", bbox: Any = None) -> SlabWriter:
+        """Return a writer for slices that come one by one, `with vol.slab_writer() as w: w.write(z, image)`.
+
+        It fills slabs of chunks of the working mip, in a chunk-aligned box (None: the whole volume).
+        Raises ArgumentError, AlignmentError, OutOfBoundsError; see SlabWriter.
+        """
+        return SlabWriter(self, axis, self._box(bbox, self._mip), self._mip)
+
+    def slices(self, axis: str = "z", bbox: Any = None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (z, image) for every slice of a box (None: the whole volume) of the working mip.
+
+        An image has the other two axes in their order, then channels where there are several. Every
+        chunk is fetched once, and the next slab of chunks in advance. Raises as `download` does.
+        """
+        return slices(self, axis, self._box(bbox, self._mip), self._mip)
+
     def exists(self, bbox: Any, mip: Mip | None = None) -> dict[str, bool]:
         """Tell of every chunk that the box touches whether it is stored: chunk key to bool.
 
@@ -183,7 +203,7 @@ class Access(Properties):
 
     def _box(self, bbox: Any, mip: Mip) -> Bbox:
         bounds = self.mip_bounds(mip)
-        return parse_box(bbox, bounds.minpt, bounds.maxpt, self.num_channels)
+        return bounds if bbox is None else parse_box(bbox, bounds.minpt, bounds.maxpt, self.num_channels)
 
     def _chunk_box(self, io: ScaleIO, bbox: Any) -> Bbox:
         box = parse_box(bbox, io.grid.offset, io.grid.stop, io.info.num_channels)

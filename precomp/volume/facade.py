@@ -274,7 +274,7 @@ class CloudVolume(Access, Documents):
         ArgumentError, AlignmentError, OutOfBoundsError, ScaleNotFoundError.
         """
         number = self._mip if mip is None else self._number(mip)
-        box = self.mip_bounds(number) if bbox is None else self._box(bbox, number)
+        box = self._box(bbox, number)
         target, is_new = open_or_make(self, cloudpath, compress)
         target.mip = self.mip_resolution(number)
         transfer(self, number, target, box, recompress=compress is not None, is_new=is_new)
