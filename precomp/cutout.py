@@ -193,6 +193,8 @@ def _adopted(result: Any, cuts: list[VolumeCutout], elementwise: bool) -> Any:
 def _sliced(box: Bbox, index: Any, ndim: int) -> Bbox | None:
     """Return the box of `array[index]`; None where axes x, y, z are not sliced in steps of 1."""
     items = index if isinstance(index, tuple) else (index,)
+    if not all(isinstance(item, (slice, int, np.integer, type(Ellipsis))) for item in items):
+        return None  # a mask takes several axes, a list reorders one, None makes one
     for place, item in enumerate(items):
         if item is Ellipsis:
             items = items[:place] + (slice(None),) * (ndim + 1 - len(items)) + items[place + 1 :]

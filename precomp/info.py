@@ -7,6 +7,7 @@ and raises a ValueError that says what the value must be.
 Source of the format: Neuroglancer's precomputed volume and sharding specifications.
 """
 
+import posixpath
 from collections.abc import Callable, Mapping, Sized
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -205,7 +206,7 @@ class VolumeInfo:
         # Two scales in one folder would overwrite each other's chunks.
         first: dict[str, int] = {}
         for mip, scale in enumerate(scales):
-            other = first.setdefault(scale.key, mip)
+            other = first.setdefault(posixpath.normpath(scale.key), mip)
             if other != mip:
                 raise ValueError(f"scale {mip} has the key of scale {other}; every scale needs its own")
 

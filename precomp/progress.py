@@ -21,7 +21,7 @@ def progress_bar(total: int, text: str, wanted: bool | None, unit: str = "chunk"
     `wanted` True shows a bar at once, False never, None after a second where stderr is a terminal
     and tqdm is installed. Raises MissingDependencyError where True and tqdm is missing.
     """
-    if wanted is False or (wanted is None and not sys.stderr.isatty()):
+    if wanted is False or (wanted is None and not _on_a_terminal()):
         yield None
         return
     try:
@@ -46,3 +46,10 @@ def progress_bar(total: int, text: str, wanted: bool | None, unit: str = "chunk"
     delay = 0 if wanted else _DELAY
     with Bar(total=total, desc=text, unit=unit, delay=delay, leave=bool(wanted)) as bar:
         yield tick
+
+
+def _on_a_terminal() -> bool:
+    try:
+        return sys.stderr is not None and sys.stderr.isatty()
+    except ValueError:  # closed, as daemons have it
+        return False

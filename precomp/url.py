@@ -144,6 +144,9 @@ def sibling(path: CloudPath, dataset: str | None = None, layer: str | None = Non
 
     Raises CloudPathError where a name is no single part of a path.
     """
+    for name in (dataset, layer):
+        if not (name is None or isinstance(name, str)):
+            raise _refused(name, "a dataset's or layer's name is a text")
     dataset, layer = path.dataset if dataset is None else dataset, path.layer if layer is None else layer
     above = path.path.split("/")[:-2]
     names = [dataset, layer] if dataset else [layer]

@@ -286,7 +286,7 @@ def test_bombs(layer: Path, compress: str) -> None:
         (layer / encoding / f"{KEY}{SUFFIXES[compress]}").write_bytes(bomb)
         with little_memory():
             for vol.fill_missing in (False, True):
-                with pytest.raises(ChunkDecodeError, match=f"{KEY}: expected .* at most"):
+                with pytest.raises(ChunkDecodeError, match=f"{KEY}: expected .*(at most|more than any)"):
                     vol[12, 4, 101]
     path = layer / "raw" / "info"
     path.with_name(f"info{SUFFIXES[compress]}").write_bytes(bomb)

@@ -1,4 +1,4 @@
-"""The Python code of README.md and of the guide runs, from top to bottom, in an empty folder."""
+"""The Python code of the pages below runs, from top to bottom, in an empty folder."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/guide.md"]
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = ["README.md", "docs/guide.md", "docs/config.md"]
+# A block of TOML that starts with the name of a file, `# precomp.toml`, is written to it.
+_BLOCK = re.compile(r"^```(?:python|toml\n# (\S+\.toml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -16,11 +17,15 @@ def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     blocks = list(_BLOCK.finditer(text))
     assert blocks
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PRECOMP_CONFIG", raising=False)
     namespace: dict[str, object] = {"__name__": "__main__"}
     for block in blocks:
-        lines_before = text.count("\n", 0, block.start(1))
+        if block[1]:
+            Path(block[1]).write_text(block[2], encoding="utf-8")
+            continue
+        lines_before = text.count("\n", 0, block.start(2))
         # Empty lines in front make a traceback name the line of the page.
-        exec(compile("\n" * lines_before + block[1], str(ROOT / page), "exec"), namespace)
+        exec(compile("\n" * lines_before + block[2], str(ROOT / page), "exec"), namespace)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from precomp.errors import PrecompError
 
 __all__ = ["main"]
 
-_COMMANDS = ("demo", "plugins")
+_COMMANDS = ("config", "demo", "plugins")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import attrs
 
 from precomp.errors import ChunkDecodeError, TooLargeError, UnknownEncodingError
-from precomp.interfaces import Blob, Buffer, Compressor, Store
+from precomp.interfaces import Blob, Buffer, ByteRange, Compressor, Store
 
 __all__ = ["Objects"]
 
@@ -36,7 +36,8 @@ class Objects:
         where memory does not do, and StoreError where it cannot be fetched.
         """
         try:
-            blob = self.store.get(key)
+            # No more than that, however much there is; a compressed object is hardly longer than its content.
+            blob = self.store.get(key, ByteRange(0, 2 * max_size + 2**16))
         except MemoryError as error:
             raise TooLargeError(
                 f"{self.where(key)}: not enough memory to fetch it; expected at most {max_size} bytes"
@@ -45,10 +46,11 @@ class Objects:
 
     def plain(self, key: str, blob: Blob, max_size: int) -> Buffer:
         """Return the content of a fetched blob; raises as `read` does."""
+        stored = len(blob.data) if blob.size is None else blob.size
         if blob.content_encoding is None:
-            if len(blob.data) > max_size:
+            if stored > max_size:
                 raise ChunkDecodeError(
-                    f"{self.where(key)}: expected at most {max_size} bytes, found {len(blob.data)}; "
+                    f"{self.where(key)}: expected at most {max_size} bytes, found {stored}; "
                     "this is something else or damaged, write it again"
                 )
             return blob.data

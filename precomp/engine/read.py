@@ -7,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.engine.objects import Objects
-from precomp.errors import ChunkDecodeError, EmptyVolumeError, PrecompError, TooLargeError
+from precomp.errors import (
+    ChunkDecodeError,
+    EmptyVolumeError,
+    MissingDependencyError,
+    PrecompError,
+    TooLargeError,
+)
 from precomp.grid import ChunkRef
 from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Codec, DecodesInto, GetsRanges, ReadsRanges
 
@@ -58,7 +64,7 @@ class ChunkReader:
     def _paste(self, ref: ChunkRef, target: NDArray[Any], channels: slice, fill: Any) -> None:
         voxels = self._part(ref)
         if voxels is None:
-            blob = self._get(ref.key)
+            blob = self._whole(ref)
             if blob is None:
                 target[...] = self._missing(ref.key, fill)
                 return
@@ -67,6 +73,17 @@ class ChunkReader:
                 return
             voxels = self.decode(ref, blob)[ref.source]
         target[...] = voxels[..., channels]
+
+    def _whole(self, ref: ChunkRef) -> Blob | None:
+        if self._get_ranges is None:
+            return self._get(ref.key)
+        # Where ranges cost nothing, what is far too long is found without reading all of it.
+        most = 2 * self.limit(ref) + 2**16
+        blob = self._get(ref.key, ByteRange(0, most))
+        if blob is not None and blob.size is not None and blob.size > most:
+            wrong = ValueError(f"found {blob.size} bytes, more than any such chunk has")
+            raise self._damaged(ref.key, self.spec(ref), wrong) from wrong
+        return blob
 
     def decode(self, ref: ChunkRef, blob: Blob) -> NDArray[Any]:
         """Decode a whole chunk; shape (x, y, z, channel), possibly a read-only view of the blob."""
@@ -139,6 +156,8 @@ class ChunkReader:
             return TooLargeError(
                 f"{self._objects.where(key)}: not enough memory for {what} ({spec.nbytes} bytes)"
             )
+        if isinstance(error, ImportError):
+            return MissingDependencyError(f"{self._objects.where(key)}: {what} cannot be decoded: {error}")
         return ChunkDecodeError(
             f"{self._objects.where(key)}: expected {what}, found damaged data ({error}); "
             "restore the chunk or write it again"

@@ -11,7 +11,7 @@ from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
 from precomp.engine.update import update
 from precomp.engine.workers import for_each
-from precomp.errors import ArgumentError, EmptyVolumeError, TooLargeError
+from precomp.errors import ArgumentError, EmptyVolumeError, PrecompError, StoreError, TooLargeError
 from precomp.grid import ChunkRef, Plan
 from precomp.interfaces import Blob, Buffer, Codec, Compressor, SupportsUpdate
 
@@ -142,4 +142,10 @@ class ChunkWriter:
         if self.compression is None:
             return Blob(data, cache_control=self.cache_control)
         name, compressor = self.compression
-        return Blob(compressor.compress(data), name, cache_control=self.cache_control)
+        try:
+            data = compressor.compress(data)
+        except (PrecompError, MemoryError):
+            raise
+        except Exception as error:
+            raise StoreError(f"{self.objects.place}: {name} cannot compress a chunk: {error}") from error
+        return Blob(data, name, cache_control=self.cache_control)

@@ -1,6 +1,7 @@
 """A state machine that drives a volume and a plain numpy array side by side."""
 
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import hypothesis.strategies as st
@@ -20,12 +21,14 @@ class VolumeStateMachine(RuleBasedStateMachine):
     """Random writes, reads, deletions, mip changes and reopenings of a volume of two mips.
 
     Subclass it, let `cloudpath` return a fresh place each time, and give its `TestCase` to pytest.
-    Voxels are compared exactly, so `encoding` has to be a lossless one that holds `dtypes`.
+    Voxels are compared exactly, so `encoding` has to be a lossless one that holds `dtypes`. `options` are
+    those of the protocol.
     """
 
     encoding = "raw"
     dtypes: tuple[str, ...] = _DTYPES
     compressions: tuple[Any, ...] = (None, "gzip")
+    options: Mapping[str, Any] | None = None
 
     def cloudpath(self) -> str:
         """Return the path of a layer that does not exist yet."""
@@ -51,7 +54,9 @@ class VolumeStateMachine(RuleBasedStateMachine):
         info = CloudVolume.create_new_info(
             channels, "image", name, self.encoding, (4, 4, 40), offset, size, chunk_size=chunk, max_mip=1
         )
-        self.vol = CloudVolume(self.cloudpath(), info=info, non_aligned_writes=True, fill_missing=True)
+        self.vol = CloudVolume(
+            self.cloudpath(), info=info, non_aligned_writes=True, fill_missing=True, options=self.options
+        )
         self.vol.commit_info()
         self.models = [np.zeros(self.vol.mip_shape(mip), name) for mip in (0, 1)]
         self.stored = [np.zeros(model.shape[:3], bool) for model in self.models]
@@ -170,6 +175,7 @@ class VolumeStateMachine(RuleBasedStateMachine):
             non_aligned_writes=True,
             fill_missing=True,
             compress=self.vol.compress,
+            options=self.options,
         )
 
     @rule()

@@ -1,16 +1,30 @@
-"""Hypothesis strategies for infos, as plain dicts and as records, with all that is found in the wild."""
+"""Hypothesis strategies: infos with all that is found in the wild, chunks of voxels, boxes, keys."""
 
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from numpy.typing import NDArray
 
 from precomp.create import scale_key
-from precomp.info import READABLE_DATA_TYPES, VolumeInfo
+from precomp.geometry import Bbox
+from precomp.info import CREATABLE_DATA_TYPES, READABLE_DATA_TYPES, VolumeInfo
 from precomp.jsonio import structure
+from precomp.testing.names import LEGAL_KEYS
 
-__all__ = ["infos", "json_values", "scales", "sharding_specs", "volume_infos"]
+__all__ = [
+    "boxes",
+    "chunks",
+    "infos",
+    "json_values",
+    "keys",
+    "scales",
+    "sharding_specs",
+    "volume_infos",
+]
 
 Json: TypeAlias = dict[str, Any]
 
@@ -84,6 +98,46 @@ def infos(max_scales: int = 3) -> st.SearchStrategy[Json]:
 def volume_infos(max_scales: int = 3) -> st.SearchStrategy[VolumeInfo]:
     """The record of a valid info."""
     return infos(max_scales).map(lambda info: structure(info, VolumeInfo, "info"))
+
+
+def keys() -> st.SearchStrategy[str]:
+    """A key of an object: typical ones, and any text that is legal."""
+    letters = st.characters(exclude_characters="/\0", exclude_categories=["Cs"])
+    parts = st.text(letters, min_size=1, max_size=12).filter(lambda part: part not in (".", ".."))
+    return st.sampled_from(LEGAL_KEYS) | st.lists(parts, min_size=1, max_size=3).map("/".join)
+
+
+def chunks(
+    dtypes: Iterable[str] = CREATABLE_DATA_TYPES, channels: Iterable[int] = (1, 2, 3), max_side: int = 8
+) -> st.SearchStrategy[NDArray[Any]]:
+    """The voxels of a chunk, shape (x, y, z, channel), in any memory order, NaN and infinity included."""
+    sides = st.integers(1, max_side)
+    shapes = st.tuples(sides, sides, sides, st.sampled_from(tuple(channels)))
+    arrays = st.sampled_from(tuple(dtypes)).flatmap(lambda dtype: npst.arrays(dtype, shapes))
+    orders = st.sampled_from([np.ascontiguousarray, np.asfortranarray, _strided])
+    return st.builds(lambda array, order: order(array), arrays, orders)
+
+
+def boxes(within: Bbox | Sequence[int] | None = None) -> st.SearchStrategy[Bbox]:
+    """A box of one voxel or more, inside a Bbox, or inside the shape (x, y, z) of a volume at 0, 0, 0."""
+    if within is None:
+        within = Bbox((-_FAR,) * 3, (_FAR,) * 3)
+    bounds = within if isinstance(within, Bbox) else Bbox((0, 0, 0), tuple(within)[:3])
+    sides = [_intervals(int(a), int(b)) for a, b in zip(bounds.minpt, bounds.maxpt, strict=True)]
+    return st.tuples(*sides).map(lambda axes: Bbox([low for low, _ in axes], [high for _, high in axes]))
+
+
+def _intervals(start: int, stop: int) -> st.SearchStrategy[tuple[int, int]]:
+    lows = st.integers(start, stop - 1)
+    return lows.flatmap(lambda low: st.tuples(st.just(low), st.integers(low + 1, stop)))
+
+
+def _strided(array: NDArray[Any]) -> NDArray[Any]:
+    """The same voxels, between others."""
+    wide = np.zeros([2 * length for length in array.shape], array.dtype)
+    part = wide[::2, 1::2, ::2, 1::2]
+    part[...] = array
+    return part
 
 
 def _with_block_size(scale: Json) -> Json:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from precomp.errors import ArgumentError
@@ -43,4 +43,5 @@ def _is_finite(value: Any) -> bool:
 def exact(value: Any) -> Fraction:
     """Return a length as the exact number that its text says."""
     # By its shortest decimal text: 4.6 nm is meant, not the double next to it.
-    return Fraction(repr(float(value))) if isinstance(value, float) else Fraction(int(value))
+    whole = isinstance(value, Integral)
+    return Fraction(int(value)) if whole else Fraction(repr(float(value)))

@@ -11,6 +11,8 @@ from precomp.info import VolumeInfo
 
 __all__ = ["InfoDocument"]
 
+_ABSENT = object()
+
 
 class InfoDocument:
     """An info dict and the VolumeInfo it amounts to.
@@ -39,6 +41,11 @@ class InfoDocument:
             _make_plain(self.raw, self.name)
         return self.raw
 
+    def checked(self) -> VolumeInfo:
+        """Return the typed view after a look at every value: `True == 1`, and yet no number of channels."""
+        self._validate()
+        return self._model
+
     def model(self) -> VolumeInfo:
         """Return the typed view of the whole dict. Raises InfoError after a wrong edit."""
         try:
@@ -61,10 +68,11 @@ class InfoDocument:
                 raw.keys() == seen.keys()
                 and isinstance(scales, list)
                 and len(scales) == len(seen["scales"])
-                and all(raw[field] == seen[field] for field in raw if field != "scales")
+                and all(raw.get(field, _ABSENT) == seen[field] for field in seen if field != "scales")
                 and (mip >= len(scales) or scales[mip] == seen["scales"][mip])
             )
-        except ValueError:  # somebody put an array in, which has no truth value
+        except (ValueError, RuntimeError, KeyError):
+            # Somebody put an array in, which has no truth value, or edits in another thread.
             same = False
         if not same:
             self._validate()

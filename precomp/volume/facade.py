@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
 from numpy.typing import ArrayLike
 
 from precomp import create, plugins, url
-from precomp.errors import PrecompError
+from precomp.errors import ArgumentError, PrecompError
 from precomp.interfaces import CloudPath
 from precomp.mesh.facade import Meshes
 from precomp.plugins import Registry
@@ -87,7 +88,9 @@ class CloudVolume(Access, Documents):
         registry: Registry | None = None,
     ) -> None:
         self._mip = 0
-        self._options = None if options is None else dict(options)
+        if not (options is None or isinstance(options, Mapping)):
+            raise ArgumentError(f"options: expected a dict of the protocol's options, got {options!r}")
+        self._options = options
         self._settings = Settings(
             bounded=bounded,
             fill_missing=fill_missing,
@@ -99,13 +102,14 @@ class CloudVolume(Access, Documents):
             cdn_cache=cdn_cache,
             parallel=parallel,
         )
-        plugins_used = plugins.load() if registry is None else registry
-        self._open(url.parse(cloudpath), plugins_used, info, provenance)
+        path, plugins_used = url.parse(cloudpath), plugins.load() if registry is None else registry
+        self._scheme = path.scheme  # whose options they are
+        self._open(path, plugins_used, info, provenance)
         self.compress = compress
         self.mip = mip
 
     def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
-        layer = Layer(path, registry, self._options)
+        layer = Layer(path, registry, self._options if path.scheme == self._scheme else None)
         if info is None:
             layer.refresh_info()
         else:
@@ -114,6 +118,12 @@ class CloudVolume(Access, Documents):
             layer.set_provenance(provenance)
         layer.document.model_at(self._mip)
         self._layer = layer
+
+    def __copy__(self) -> "CloudVolume":
+        """Return a volume with options of its own; the info is shared."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, _settings=attrs.evolve(self._settings))
+        return twin
 
     def __repr__(self) -> str:
         """Show path, mip, shape and type."""

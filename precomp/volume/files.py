@@ -29,7 +29,9 @@ def mapped_file(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iter
     folder, name = os.path.split(final)
     if not os.path.isdir(folder or "."):
         raise ArgumentError(f"path: expected a file in an existing folder, got {final!r}; create {folder!r}")
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    if os.path.isdir(final):
+        raise ArgumentError(f"path: expected a file, got the folder {final!r}; add a name to it")
+    temporary = os.path.join(folder, f".{os.urandom(8).hex()}.tmp")  # nobody else's, thread or process
     try:
         if 0 in shape:
             raise OSError(f"a box of shape {shape} has no voxels to map")

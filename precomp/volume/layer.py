@@ -122,7 +122,7 @@ class Layer:
     def commit_info(self) -> None:
         """Save the info, having checked all of it. Raises InfoError, StoreError, ReadOnlyError."""
         document = self.document
-        info = document.model()
+        info = document.checked()
         for mip in range(len(info.scales)):
             check_scale(self.registry, info, mip, document.name)
             url.resolve(self.path, info.scales[mip].key)

@@ -50,7 +50,7 @@ class Properties:
     def _number(self, mip: Any) -> int:
         """Return the number of a mip given as such or as a resolution. Raises ScaleNotFoundError."""
         document = self._layer.document
-        if np.ndim(mip) == 1:
+        if isinstance(mip, (list, tuple, np.ndarray)) and len(np.shape(mip)) == 1:
             for number, scale in enumerate(document.model().scales):
                 if Vec(*scale.resolution) == mip:
                     return number

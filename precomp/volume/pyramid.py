@@ -1,5 +1,6 @@
 """A layer of an array that fits in memory: its voxels, its type, its coarser mips."""
 
+import math
 from collections.abc import Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from precomp.volume.requests import as_array
 
 if TYPE_CHECKING:
     from precomp.volume.facade import CloudVolume
+
+_SLAB = 2**20  # coarse voxels that are made at a time
 
 __all__ = ["as_new_layer", "downsample", "fill_mips"]
 
@@ -61,8 +64,15 @@ def downsample(
     voxels they share with the array. Images take the mean (integers round half up), segmentations
     the most frequent label, and of equally frequent ones the first in x, then y, then z.
     """
-    members = [_member(voxels, factor, start, size, step) for step in product(*map(range, reversed(factor)))]
-    return _mode(members) if layer_type == "segmentation" else _mean(members, voxels.dtype)
+    shrink = _mode if layer_type == "segmentation" else _mean
+    shrunk: NDArray[Any] = np.empty((*size, voxels.shape[3]), voxels.dtype, order="F")
+    thickness = max(1, _SLAB // math.prod(shrunk.shape[:2]))
+    for low in range(0, size[2], thickness):  # sums are wide, and there is one voxel of each block at a time
+        begin = (start[0], start[1], start[2] + low * factor[2])
+        slab = shrunk[:, :, low : low + thickness]
+        steps = product(*map(range, reversed(factor)))
+        slab[...] = shrink([_member(voxels, factor, begin, slab.shape[:3], step) for step in steps])
+    return shrunk
 
 
 def _member(
@@ -82,7 +92,8 @@ def _member(
     return voxels[np.ix_(*picked)], (x[:, None, None] & y[:, None] & z)[..., None]
 
 
-def _mean(members: list[tuple[NDArray[Any], NDArray[np.bool_]]], dtype: np.dtype[Any]) -> NDArray[Any]:
+def _mean(members: list[tuple[NDArray[Any], NDArray[np.bool_]]]) -> NDArray[Any]:
+    dtype = members[0][0].dtype
     wide = {"i": np.int64, "u": np.uint64}.get(dtype.kind, np.float64)
     count: NDArray[Any] = np.maximum(sum(inside.astype(wide) for _, inside in members), 1)
     inner = [np.where(inside, values, 0).astype(wide) for values, inside in members]

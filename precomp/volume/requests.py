@@ -36,9 +36,9 @@ def crop(request: Request, grid: ChunkGrid) -> tuple[Request, tuple[slice, slice
     ):
         skipped = max(0, -((lo - low) // step))
         first = lo + skipped * step
-        if first >= min(hi, high):  # nothing is left of this axis: an empty place inside
-            first = min(max(lo, low), high)
-        stop = max(first, min(hi, high))
+        stop = min(hi, high)
+        if first >= stop:  # nothing is left of this axis: an empty place inside
+            first = stop = min(max(lo, low), high)
         lows.append(first)
         highs.append(stop)
         kept.append(slice(skipped, skipped - ((first - stop) // step)))

@@ -102,11 +102,11 @@ def plan_box(io: ScaleIO, box: Bbox) -> Plan:
 def exists(io: ScaleIO, box: Bbox, workers: int) -> dict[str, bool]:
     """Tell of every chunk that the box touches whether it is stored."""
     plan, stat = plan_box(io, box), io.objects.store.stat
-    start = len(io.grid.folder)
-    found = dict.fromkeys((io.key + ref.key[start:] for ref in plan.refs()), False)
+    start, key = len(io.grid.folder), io.key.rstrip("/")
+    found = dict.fromkeys((key + ref.key[start:] for ref in plan.refs()), False)
 
     def look(ref: ChunkRef) -> None:
-        found[io.key + ref.key[start:]] = stat(ref.key) is not None
+        found[key + ref.key[start:]] = stat(ref.key) is not None
 
     for_each(plan, look, workers)
     return found

@@ -25,6 +25,8 @@ _QUALITY = 85
 _MAX_SIDE = 65_500  # libjpeg's limit; the format itself ends at 65,535
 
 _SCAN = 0xDA  # the marker behind which the compressed image begins
+_SCAN_MARKER = bytes([0xFF, _SCAN])
+_MAX_SCANS = 500  # a progressive image has about ten; each costs as much as decoding a plain one
 _END = b"\xff\xd9"
 
 _PIXELS = {1: "Gray", 3: "RGB"}
@@ -90,6 +92,8 @@ class Jpeg:
                 f"jpeg: expected {x * y * z} pixels ({x} x {y * z}) in {' or '.join(_STORED[channels])}, "
                 f"found {width} x {height} in {stored}"
             )
+        if bytes(data).count(_SCAN_MARKER) > _MAX_SCANS:
+            raise ValueError(f"jpeg: expected at most {_MAX_SCANS} scans; more are there to cost time")
         # strict: without it libjpeg fills what is missing of a truncated image with grey.
         image: NDArray[Any] = simplejpeg.decode_jpeg(data, _PIXELS[channels], strict=True)
         if (end := _end(bytes(data))) != len(data):  # libjpeg does not look further

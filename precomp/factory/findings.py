@@ -1,0 +1,116 @@
+"""What is wrong with a config, and tables laid over each other that know where each key was written."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+
+from precomp.errors import ConfigError, PrecompError
+from precomp.factory.environment import hidden
+from precomp.jsonio import structure
+from precomp.jsonio.problems import located, member
+
+__all__ = ["Absent", "Findings", "Layered", "joined"]
+
+
+def joined(place: str, path: str) -> str:
+    """Lengthen a place, `precomp.toml: volumes` or `precomp.toml:`, by the path `.em.mip`."""
+    return f"{place} {path.removeprefix('.')}" if place.endswith(":") else place + path
+
+
+@attrs.frozen
+class Absent:
+    """What a volume needs of a plugin that is missing, broken or in conflict; other volumes do without."""
+
+    place: str
+    error: PrecompError
+
+    def __str__(self) -> str:
+        """Show where it is asked for and what is the matter."""
+        return f"{self.place}: {self.error}"
+
+
+class Findings:
+    """The problems found so far: the first of each place, without secrets.
+
+    Attributes:
+        secrets: texts that are not to be shown.
+    """
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._found: dict[str, str] = {}
+        self.secrets = set(secrets)
+
+    def add(self, place: str, text: object) -> None:
+        """Note a problem, unless there is one at this place."""
+        lines = (" ".join(line.split()) for line in str(text).splitlines())
+        self._found.setdefault(place, hidden("; ".join(lines), self.secrets))
+
+    @property
+    def lines(self) -> list[str]:
+        """What to show of each problem: the place, a colon and the text."""
+        return [f"{place}: {text}" for place, text in self._found.items()]
+
+    def structure(self, data: Any, cls: Any, place: str) -> Any:
+        """Return `data` as a `cls`, or None where it has problems, which are noted."""
+        record, found = _structured(data, cls)
+        for path, text in found:
+            self.add(joined(place, path), text)
+        return record
+
+
+@attrs.frozen
+class Layered:
+    """One table made of several, the later ones on top.
+
+    Attributes:
+        place: where a missing key would have to be written.
+        values: of all keys.
+        places: from a key to the table that gave it.
+    """
+
+    place: str
+    values: Mapping[str, Any] = attrs.field(factory=dict)
+    places: Mapping[str, str] = attrs.field(factory=dict)
+
+    def over(self, place: str, table: Mapping[str, Any]) -> "Layered":
+        """Lay another table on top of this one."""
+        places = dict.fromkeys(table, place)
+        return Layered(self.place, {**self.values, **table}, {**self.places, **places})
+
+    def structure(self, cls: Any, findings: Findings, *, partial: bool = False) -> Any:
+        """Return a `cls` of the values, or None where they have problems, which are noted.
+
+        `partial`: what is missing may still come from another table, and is no problem.
+        """
+        record, found = _structured(dict(self.values), cls)
+        for path, text in found:
+            if self._key(path) is not None or not partial:
+                findings.add(self.place_of(path), text)
+        return record
+
+    def place_of(self, path: str) -> str:
+        """Return where the value at `path` (`.volume_size[2]`) is written, or would have to be."""
+        key = self._key(path)
+        return joined(self.place if key is None else self.places[key], path)
+
+    def _key(self, path: str) -> str | None:
+        return next((key for key in self.values if _leads_to(member(key), path)), None)
+
+
+def _leads_to(step: str, path: str) -> bool:
+    return path.startswith(step) and path[len(step) : len(step) + 1] in ("", ".", "[")
+
+
+def _structured(data: Any, cls: Any) -> tuple[Any, Iterable[tuple[str, str]]]:
+    """Return a record, or None and what is wrong as pairs of path and text.
+
+    Raises ConfigError where `cls` itself is wrong, which then is of a plugin.
+    """
+    try:
+        return structure(data, cls, "options", ConfigError), []
+    except ConfigError as error:
+        cause = error.__cause__
+        if isinstance(cause, (ValueError, OverflowError)):
+            return None, located(cause, "")
+        raise

@@ -1,0 +1,147 @@
+"""Parts of a chunk: what the optional protocols read equals a part of what `decode` reads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from precomp.interfaces import Buffer, ChunkSpec, DecodesInto, ReadsRanges, Slices3
+from precomp.testing.checks import expect_voxels
+from precomp.testing.codec.base import CodecKit, Shape
+
+__all__ = ["PartTests"]
+
+_SIZES = ((7, 5, 3), (64, 48, 40))
+
+
+def _boxes(shape: Shape) -> Iterator[Slices3]:
+    """Voxels, rows, planes, slabs, all, and boxes with steps."""
+    x, y, z = (slice(0, length) for length in shape[:3])
+    first, last = (slice(0, 1),) * 3, [slice(length - 1, length) for length in shape[:3]]
+    middle = [slice(length // 2, length // 2 + 1) for length in shape[:3]]
+    yield from ((x, y, z), first, (last[0], last[1], last[2]), (middle[0], middle[1], middle[2]))
+    yield from ((x, middle[1], middle[2]), (middle[0], y, middle[2]), (middle[0], middle[1], z))
+    yield from ((x, y, middle[2]), (x, middle[1], z), (middle[0], y, z), (x, y, slice(1, shape[2])))
+    inner = [slice(length // 4, length // 4 + max(length // 2, 1)) for length in shape[:3]]
+    yield inner[0], inner[1], inner[2]
+    yield slice(0, shape[0], 2), slice(1, shape[1], 3), slice(0, shape[2], 2)
+
+
+def _fetched(data: bytes, codec: ReadsRanges, spec: ChunkSpec, box: Slices3, what: str) -> list[bytes] | None:
+    ranges = codec.byte_ranges(spec, box)
+    if ranges is None:
+        return None
+    for start, stop in ranges:
+        inside = 0 <= start < stop <= len(data)
+        assert inside, f"byte_ranges, {what}: range {start} to {stop} of {len(data)} bytes"
+    return [data[start:stop] for start, stop in ranges]
+
+
+def _refuses(codec: ReadsRanges, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> bool:
+    try:
+        codec.decode_ranges(parts, spec, box)
+    except Exception:  # noqa: BLE001  the contract leaves the class of the error to the codec
+        return True
+    return False
+
+
+class PartTests(CodecKit):
+    """`ReadsRanges` and `DecodesInto`; skipped for a codec that has neither."""
+
+    def needs(self, protocol: type) -> None:
+        """Skip the test where the codec does not implement `protocol`."""
+        dtype, channels = self.kinds()[0]
+        if not isinstance(self.make_codec(dtype.name, channels), protocol):
+            pytest.skip(f"the codec is no {protocol.__name__}")
+
+    def test_stored_size(self) -> None:
+        """Is that of the encoded chunk, since a chunk of another size counts as damaged."""
+        self.needs(ReadsRanges)
+        for what, codec, spec, chunk in self.cases():
+            assert isinstance(codec, ReadsRanges)
+            found, expected = codec.stored_size(spec), len(bytes(codec.encode(chunk)))
+            assert found == expected, f"stored_size, {what}: expected {expected}, found {found}"
+
+    def test_ranges(self) -> None:
+        """Hold the voxels of the box."""
+        self.needs(ReadsRanges)
+        read = 0
+        for what, codec, spec, chunk in self.cases(_SIZES):
+            assert isinstance(codec, ReadsRanges)
+            data = bytes(codec.encode(chunk))
+            whole = codec.decode(data, spec)
+            for box in _boxes(spec.shape):
+                where = f"{what}, box {box}"
+                parts = _fetched(data, codec, spec, box, where)
+                if parts is None:
+                    continue
+                read += 1
+                found = codec.decode_ranges(parts, spec, box)
+                expect_voxels(found, whole[box], f"decode_ranges, {where}, against decode")
+        assert read, "byte_ranges: found None for every box, even for a single voxel of 64 x 48 x 40"
+
+    def test_wrong_parts(self) -> None:
+        """Too few, too many, too short and too long ones are refused."""
+        self.needs(ReadsRanges)
+        for what, codec, spec, chunk in self.cases(_SIZES[1:]):
+            assert isinstance(codec, ReadsRanges)
+            box = (slice(0, 1), slice(0, 1), slice(0, 1))
+            parts = _fetched(bytes(codec.encode(chunk)), codec, spec, box, what)
+            if not parts:
+                continue
+            wrong = [
+                [],
+                parts[:-1],
+                [*parts, b"x"],
+                [parts[0][:-1], *parts[1:]],
+                [parts[0] + b"x", *parts[1:]],
+            ]
+            for number, bad in enumerate(wrong):
+                refused = _refuses(codec, bad, spec, box)
+                lengths = [len(part) for part in bad]
+                assert refused, f"decode_ranges, {what}: wrong parts of {lengths} bytes were taken ({number})"
+
+    def test_decode_into(self) -> None:
+        """Writes exactly the box, into arrays of any memory order, and nothing beside it."""
+        self.needs(DecodesInto)
+        for what, codec, spec, chunk in self.cases(_SIZES):
+            assert isinstance(codec, DecodesInto)
+            data = bytes(codec.encode(chunk))
+            whole = codec.decode(data, spec)
+            for box in _boxes(spec.shape):
+                for lay_out in (np.asfortranarray, np.ascontiguousarray):
+                    part = lay_out(whole[box])
+                    where = f"decode_into, {what}, box {box}, out of strides {part.strides}"
+                    self.expect_into(partial(codec.decode_into, data, spec, box), part, where)
+
+    def test_decode_into_refuses_damage(self) -> None:
+        """As `decode` does."""
+        self.needs(DecodesInto)
+        for what, codec, spec, chunk in self.cases(_SIZES[:1]):
+            assert isinstance(codec, DecodesInto)
+            data, out = bytes(codec.encode(chunk)), np.zeros(spec.shape, spec.dtype)
+            box = (slice(0, spec.shape[0]), slice(0, spec.shape[1]), slice(0, spec.shape[2]))
+            for cut in (0, 1, len(data) // 2, len(data) - 1):
+                try:
+                    codec.decode_into(data[:cut], spec, box, out)
+                except Exception:  # noqa: BLE001  as above
+                    continue
+                raise AssertionError(
+                    f"decode_into of the first {cut} of {len(data)} bytes, {what}: expected an error"
+                )
+
+    @staticmethod
+    def expect_into(decode_into: Callable[[NDArray[Any]], None], expected: NDArray[Any], what: str) -> None:
+        """Assert that the voxels `expected` are written into the middle of a larger array, and no more."""
+        __tracebackhide__ = True
+        around = np.pad(expected, 1)  # in the same memory order
+        around[...] = 1
+        inside = (slice(1, -1),) * 4
+        wanted = around.copy(order="K")
+        wanted[inside] = expected
+        decode_into(around[inside])
+        expect_voxels(around[inside], expected, f"{what}, against decode")
+        assert around.tobytes() == wanted.tobytes(), f"{what}: it wrote beside the array that it was given"

@@ -1,0 +1,716 @@
+"""Stores, codecs and compressors with one mistake each, and right ones, for `test_kit_finds`.
+
+pytest collects this file only when it is named on the command line.
+"""
+
+import threading
+import time
+import urllib.parse
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.errors import ConditionFailedError, ReadOnlyError, StoreError, UnsupportedError
+from precomp.hookspecs import CodecPlugin, CompressorPlugin
+from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Condition, Modify, Slices3, Stat, Store
+from precomp.memory import check_key
+from precomp.testing import CodecTests, CompressorTests, FaultyStore, Golden, PluginTests, StoreTests
+from precomp.testing.faults import Fault
+
+Array = NDArray[Any]
+
+
+# --- stores -----------------------------------------------------------------------------------------
+
+
+class RightStore:
+    """A store as short as it can be, for the wrong ones to be changed in one place."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Blob] = {}
+        self.lock = threading.Lock()
+        self.writes = 0
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        check_key(key)
+        blob = self.objects.get(key)
+        if blob is None or byte_range is None:
+            return blob
+        return blob._replace(data=blob.data[slice(*byte_range)], size=len(blob.data))
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        check_key(key)
+        with self.lock:
+            found = self.objects.get(key)
+            if condition is not None and condition.version != (found and found.version):
+                raise ConditionFailedError(f"{key}: expected {condition}, found {found and found.version}")
+            self.writes += 1
+            self.objects[key] = blob._replace(data=bytes(blob.data), version=str(self.writes))
+            return str(self.writes)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            check_key(key)
+            with self.lock:
+                self.objects.pop(key, None)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        with self.lock:
+            keys = list(self.objects)
+        return (key for key in keys if key.startswith(prefix))
+
+    def stat(self, key: str) -> Stat | None:
+        blob = self.get(key)
+        return None if blob is None else Stat(len(blob.data), blob.version, blob.content_encoding)
+
+
+class TestRightStore(StoreTests):
+    store_class: ClassVar[Callable[[], Store]] = RightStore
+    max_examples = 10
+
+    def make_store(self) -> Store:
+        return type(self).store_class()
+
+    def make_failing_store(self) -> Store:
+        return FaultyStore(
+            RightStore(), [Fault("before", times=100, error=StoreError("8_8_40/0-64_0-64_0-64"))]
+        )
+
+
+class DropsEmptyObjects(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        if not blob.data:
+            self.delete([key])
+            return None
+        return super().put(key, blob, condition=condition)
+
+
+class TakesEmptyForAbsent(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        blob = super().get(key, byte_range)
+        return blob if blob and blob.data else None
+
+
+class Renaming(RightStore):
+    """Stores under another name; what it lists is what it stored."""
+
+    def rename(self, key: str) -> str:
+        raise NotImplementedError
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        return super().get(self.rename(key), byte_range)
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        return super().put(self.rename(key), blob, condition=condition)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        super().delete(map(self.rename, keys))
+
+
+class DecodesPercent(Renaming):
+    def rename(self, key: str) -> str:
+        return urllib.parse.unquote(key)
+
+
+class CutsAtHash(Renaming):
+    def rename(self, key: str) -> str:
+        return key.partition("#")[0] or key
+
+
+class FoldsCase(Renaming):
+    def rename(self, key: str) -> str:
+        return key.lower()
+
+
+class TrimsKeys(Renaming):
+    def rename(self, key: str) -> str:
+        return key.strip("/ ") or key
+
+
+class ListsTooMuch(RightStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        return super().list(prefix.rstrip("/"))
+
+
+class ListsFolders(RightStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        folder = prefix if prefix.endswith("/") or not prefix else f"{prefix}/"
+        return super().list(folder)
+
+
+class ListsOnePage(RightStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        return iter(list(super().list(prefix))[:1000])
+
+
+class ListsAbsolute(RightStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        return (f"bucket/layer/{key}" for key in super().list(prefix))
+
+
+class ListsTwice(RightStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        for key in super().list(prefix):
+            yield key
+            blob = self.objects.get(key)
+            if blob and blob.content_encoding:
+                yield key
+
+
+class KeepsTheBuffer(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        version = super().put(key, blob, condition=condition)
+        self.objects[key] = blob._replace(version=version)
+        return version
+
+
+class LendsItsBuffer(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        version = super().put(key, blob, condition=condition)
+        self.objects[key] = blob._replace(data=bytearray(blob.data), version=version)
+        return version
+
+
+class WritesInTwoSteps(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        super().put(key, blob._replace(data=bytes(blob.data)[: len(blob.data) // 2]), condition=condition)
+        time.sleep(0.001)
+        return super().put(key, blob)
+
+
+class DeletesFirst(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        if condition is None:
+            self.delete([key])
+            time.sleep(0.001)
+        return super().put(key, blob, condition=condition)
+
+
+class IgnoresRanges(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        return super().get(key)
+
+
+class TellsNoSize(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        blob = super().get(key, byte_range)
+        return blob and blob._replace(size=None)
+
+
+class TellsThePartsSize(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        blob = super().get(key, byte_range)
+        return blob and blob._replace(size=len(blob.data))
+
+
+class RangesIncludeTheirEnd(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        return super().get(key, byte_range and ByteRange(byte_range.start, byte_range.stop + 1))
+
+
+class TakesErrorsForAbsence(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        try:
+            return super().get(key, byte_range)
+        except Exception:  # noqa: BLE001  the mistake
+            return None
+
+
+class IgnoresConditions(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        return super().put(key, blob)
+
+
+class ChecksConditionsTooEarly(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        found = self.objects.get(key)
+        if condition is not None and condition.version != (found and found.version):
+            raise ConditionFailedError(f"{key}: expected {condition}")
+        time.sleep(0.001)
+        return super().put(key, blob)
+
+
+class GivesNoVersions(RightStore):
+    """Which is fine, but then it needs an `update` of its own."""
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        blob = super().get(key, byte_range)
+        return blob and blob._replace(version=None)
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        if condition and condition.version:
+            raise StoreError(f"{key}: there are no versions")
+        super().put(key, blob, condition=condition and Condition(None))
+        return None
+
+
+class UpdatesWithoutALock(GivesNoVersions):
+    def update(self, key: str, modify: Modify) -> None:
+        blob = modify(self.get(key))
+        time.sleep(0.001)
+        if blob is None:
+            self.delete([key])
+        else:
+            self.put(key, blob)
+
+
+class ForgetsTheEncoding(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        return super().put(key, Blob(blob.data), condition=condition)
+
+
+class TakesAnyKey(RightStore):
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        return self.objects.get(key)
+
+
+class MissesWhatIsAbsent(RightStore):
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            check_key(key)
+            del self.objects[key]
+
+
+class DeletesTooMuch(RightStore):
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            super().delete([found for found in self.objects if found.startswith(key)] or [key])
+
+
+class DeletesTheFirst(RightStore):
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in list(keys)[:1]:
+            super().delete([key])
+
+
+class SharesItsObjects(RightStore):
+    everything: ClassVar[dict[str, Blob]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.objects = self.everything
+
+
+class NeverChangesItsVersion(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        super().put(key, blob)
+        self.objects[key] = self.objects[key]._replace(version="1")
+        return "1"
+
+
+WRONG_STORES: tuple[type[RightStore], ...] = (
+    *(DropsEmptyObjects, TakesEmptyForAbsent, DecodesPercent, CutsAtHash, FoldsCase, TrimsKeys),
+    *(ListsTooMuch, ListsFolders, ListsOnePage, ListsAbsolute, ListsTwice, KeepsTheBuffer, LendsItsBuffer),
+    *(WritesInTwoSteps, DeletesFirst, IgnoresRanges, TellsNoSize, TellsThePartsSize, RangesIncludeTheirEnd),
+    *(TakesErrorsForAbsence, IgnoresConditions, ChecksConditionsTooEarly, GivesNoVersions),
+    *(UpdatesWithoutALock, ForgetsTheEncoding, TakesAnyKey, MissesWhatIsAbsent, DeletesTooMuch),
+    *(DeletesTheFirst, SharesItsObjects, NeverChangesItsVersion),
+)
+for _store in WRONG_STORES:
+    globals()[f"Test{_store.__name__}"] = type(
+        f"Test{_store.__name__}", (TestRightStore,), {"store_class": _store, "__module__": __name__}
+    )
+
+
+class TestTakesFailuresForAbsence(TestRightStore):
+    """What only the hook for a failing service shows."""
+
+    def make_failing_store(self) -> Store:
+        return FaultyStore(RightStore(), [Fault("absent", times=100)])
+
+
+class PlainStore(RightStore):
+    """One that keeps neither encodings nor versions, and says so."""
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        if condition is not None or blob.content_encoding is not None:
+            raise StoreError(f"{key}: neither conditions nor encodings are possible here")
+        super().put(key, Blob(blob.data))
+        self.objects[key] = self.objects[key]._replace(version=None)
+        return None
+
+
+class TestRightPlainStore(TestRightStore):
+    store_class = PlainStore
+    conditional = False
+    encodings = ()
+
+
+class ForgetsWithoutAWord(PlainStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        return super().put(key, Blob(blob.data))
+
+
+class TestPlainAndSilentAboutConditions(TestRightPlainStore):
+    store_class = ForgetsWithoutAWord
+
+
+class TestPlainAndSilentAboutEncodings(TestRightPlainStore):
+    store_class = ForgetsWithoutAWord
+
+
+class ReadOnlyStore(RightStore):
+    """One that can only get and stat, as plain HTTP can."""
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        raise ReadOnlyError(f"{key}: this is read-only")
+
+    def delete(self, keys: Iterable[str]) -> None:
+        raise ReadOnlyError(f"{list(keys)}: this is read-only")
+
+    def list(self, prefix: str) -> Iterator[str]:
+        raise UnsupportedError("plain HTTP cannot list")
+
+
+class TestRightReadOnlyStore(TestRightStore):
+    store_class = ReadOnlyStore
+    writable = False
+    listable = False
+
+    def raw_put(self, store: Store, key: str, data: bytes) -> None:
+        assert isinstance(store, RightStore)
+        RightStore.put(store, key, Blob(data))
+
+
+class IgnoresWrites(ReadOnlyStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        return None
+
+
+class TestReadOnlyAndSilentAboutWrites(TestRightReadOnlyStore):
+    store_class = IgnoresWrites
+
+
+class ListsNothing(ReadOnlyStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        return iter(())
+
+
+class TestReadOnlyAndSilentAboutLists(TestRightReadOnlyStore):
+    store_class = ListsNothing
+
+
+# --- codecs -----------------------------------------------------------------------------------------
+
+
+class RightCodec:
+    """raw with a header of the size, which partial reads skip."""
+
+    def encode(self, chunk: Array) -> Buffer:
+        return len(chunk.tobytes()).to_bytes(4, "little") + chunk.tobytes("F")
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        size = int.from_bytes(data[:4], "little")
+        if size != spec.nbytes or len(data) != size + 4:
+            raise ValueError(f"expected {spec.nbytes} bytes, found {size} in {len(data)}")
+        return np.ndarray(spec.shape, spec.dtype, data, 4, order="F")
+
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: Array) -> None:
+        out[...] = self.decode(data, spec)[box]
+
+    def stored_size(self, spec: ChunkSpec) -> int:
+        return spec.nbytes + 4
+
+    def byte_ranges(self, spec: ChunkSpec, box: Slices3) -> Sequence[ByteRange] | None:
+        """One voxel of one channel only."""
+        x, y, _, channels = spec.shape
+        if channels > 1 or any(len(range(*part.indices(2**30))) != 1 for part in box):
+            return None
+        start = 4 + spec.dtype.itemsize * (box[0].start + x * (box[1].start + y * box[2].start))
+        return [ByteRange(start, start + spec.dtype.itemsize)]
+
+    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> Array:
+        (part,) = parts
+        return np.frombuffer(part, spec.dtype).reshape(1, 1, 1, 1)
+
+
+RAMP = np.arange(8, dtype=np.uint16).reshape((2, 2, 1, 2), order="F")
+
+
+def declared(codec: type[Any], **options: Any) -> CodecPlugin:
+    return CodecPlugin("kit", lambda info, scale: codec(), dtypes=("uint16",), **options)
+
+
+class TestRightCodec(CodecTests):
+    plugin = declared(RightCodec)
+    golden = (Golden(bytes.fromhex("10000000 0000 0100 0200 0300 0400 0500 0600 0700"), RAMP),)
+
+
+class SwapsAxes(RightCodec):
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        x, y, z, channels = spec.shape
+        return super().decode(data, spec._replace(shape=(y, x, z, channels))).swapaxes(0, 1)
+
+
+class SwapsAxesBothWays(SwapsAxes):
+    """Right to itself, wrong to all others."""
+
+    def encode(self, chunk: Array) -> Buffer:
+        return super().encode(chunk.swapaxes(0, 1))
+
+
+class WritesInCOrder(RightCodec):
+    def encode(self, chunk: Array) -> Buffer:
+        return chunk.nbytes.to_bytes(4, "little") + chunk.tobytes("C")
+
+
+class WritesInMemoryOrder(RightCodec):
+    def encode(self, chunk: Array) -> Buffer:
+        return chunk.nbytes.to_bytes(4, "little") + chunk.tobytes("A")
+
+
+class ReversesChannels(RightCodec):
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        return super().decode(data, spec)[..., ::-1]
+
+
+class PadsTheEdge(RightCodec):
+    """Reads every chunk as one of 16 x 16 x 16, as if none were cut off at the volume's edge."""
+
+    def encode(self, chunk: Array) -> Buffer:
+        whole = np.zeros((64, 64, 64, chunk.shape[3]), chunk.dtype)
+        whole[tuple(map(slice, chunk.shape))] = chunk
+        return super().encode(whole)
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        return super().decode(data, spec._replace(shape=(64, 64, 64, spec.shape[3])))
+
+
+class FillsUpWithZeros(RightCodec):
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        voxels = bytes(data[4 : 4 + spec.nbytes]).ljust(spec.nbytes, b"\0")
+        return np.frombuffer(voxels, spec.dtype).reshape(spec.shape, order="F")
+
+
+class TrustsTheHeader(RightCodec):
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        room = bytearray(int.from_bytes(data[:4], "little") % 2**28)
+        room[: len(data) - 4] = data[4:]
+        return super().decode(data, spec)
+
+
+class ReturnsBigEndian(RightCodec):
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        return super().decode(data, spec).astype(">u2")
+
+
+class DropsTheChannelAxis(RightCodec):
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        voxels = super().decode(data, spec)
+        return voxels[..., 0] if spec.shape[3] == 1 else voxels
+
+
+class ReusesItsArray(RightCodec):
+    scratch = np.zeros(2**20, np.uint16)
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        voxels = self.scratch[: spec.nbytes // 2].reshape(spec.shape, order="F")
+        voxels[...] = super().decode(data, spec)
+        return voxels
+
+
+class LendsTheChunk(RightCodec):
+    def encode(self, chunk: Array) -> Buffer:
+        return chunk.reshape(-1, order="F").view(np.uint8).data
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        return np.ndarray(spec.shape, spec.dtype, data, order="F")
+
+
+class ChangesTheChunk(RightCodec):
+    def encode(self, chunk: Array) -> Buffer:
+        data = super().encode(chunk)
+        if chunk.flags.writeable:
+            chunk[...] = 0
+        return data
+
+
+class RoundsInSecret(RightCodec):
+    def encode(self, chunk: Array) -> Buffer:
+        return super().encode(chunk & 0xFFFE)
+
+
+class IgnoresTheBox(RightCodec):
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: Array) -> None:
+        out[...] = self.decode(data, spec)[tuple(map(slice, out.shape))]
+
+
+class WritesBesideTheBox(RightCodec):
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: Array) -> None:
+        super().decode_into(data, spec, box, out)
+        base = out.base
+        if base is not None and base.shape != out.shape:
+            base[...] = 0
+            super().decode_into(data, spec, box, out)
+
+
+class ForgetsTheHeader(RightCodec):
+    def byte_ranges(self, spec: ChunkSpec, box: Slices3) -> Sequence[ByteRange] | None:
+        found = super().byte_ranges(spec, box)
+        return found and [ByteRange(start - 4, stop - 4) for start, stop in found]
+
+
+class TellsAnotherSize(RightCodec):
+    def stored_size(self, spec: ChunkSpec) -> int:
+        return spec.nbytes
+
+
+WRONG_CODECS: tuple[type[RightCodec], ...] = (
+    *(SwapsAxes, SwapsAxesBothWays, WritesInCOrder, WritesInMemoryOrder, ReversesChannels, PadsTheEdge),
+    *(FillsUpWithZeros, TrustsTheHeader, ReturnsBigEndian, DropsTheChannelAxis, ReusesItsArray),
+    *(LendsTheChunk, ChangesTheChunk, RoundsInSecret, IgnoresTheBox, WritesBesideTheBox, ForgetsTheHeader),
+    TellsAnotherSize,
+)
+for _codec in WRONG_CODECS:
+    globals()[f"Test{_codec.__name__}"] = type(
+        f"Test{_codec.__name__}", (TestRightCodec,), {"plugin": declared(_codec), "__module__": __name__}
+    )
+
+
+class Coarse(RightCodec):
+    """Loses the low bits, which a lossy codec may."""
+
+    def encode(self, chunk: Array) -> Buffer:
+        return super().encode(chunk & 0xFFF0)
+
+
+class CoarseAndSwapped(Coarse, SwapsAxes):
+    pass
+
+
+class TestRightLossyCodec(CodecTests):
+    plugin = declared(Coarse, lossy=True)
+    tolerance = 16 / 255
+
+
+class TestLossyAndSwapped(TestRightLossyCodec):
+    plugin = declared(CoarseAndSwapped, lossy=True)
+
+
+class TestLosesTooMuch(TestRightLossyCodec):
+    tolerance = 8 / 255
+
+
+# --- compressors ------------------------------------------------------------------------------------
+
+
+class RightCompressor:
+    def compress(self, data: Buffer) -> Buffer:
+        return zlib.compress(data)
+
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        stream = zlib.decompressobj()
+        try:
+            plain = stream.decompress(data, max_size + 1)
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        if len(plain) > max_size or not stream.eof or stream.unused_data:
+            raise ValueError(f"expected one stream of at most {max_size} bytes")
+        return plain
+
+
+def compressor(kind: type[Any]) -> CompressorPlugin:
+    return CompressorPlugin("kit", (".kit",), lambda level=None: kind())
+
+
+class TestRightCompressor(CompressorTests):
+    plugin = compressor(RightCompressor)
+
+
+class HasNoBound(RightCompressor):
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        return super().decompress(data, 2**40)
+
+
+class CutsAtTheBound(RightCompressor):
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        return zlib.decompressobj().decompress(data, max_size)
+
+
+class ChecksTheBoundTooLate(RightCompressor):
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        plain = super().decompress(data, 2**40)
+        if len(plain) > max_size:
+            raise ValueError(f"expected at most {max_size} bytes")
+        return plain
+
+
+class TakesOneTooFew(RightCompressor):
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        return super().decompress(data, max_size - 1 if max_size > 1 else max_size)
+
+
+class IgnoresWhatFollows(RightCompressor):
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        stream = zlib.decompressobj()
+        try:
+            stream.decompress(data)
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        return super().decompress(bytes(data)[: len(data) - len(stream.unused_data)], max_size)
+
+
+class RaisesItsOwnError(RightCompressor):
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        plain = zlib.decompressobj().decompress(data, max_size + 1)
+        return super().decompress(data, max_size) if plain else b""
+
+
+class ReusesItsBuffer(RightCompressor):
+    buffer = bytearray(2**20)
+
+    def compress(self, data: Buffer) -> Buffer:
+        stream = zlib.compress(data)
+        self.buffer[: len(stream)] = stream
+        return memoryview(self.buffer)[: len(stream)]
+
+
+WRONG_COMPRESSORS: tuple[type[RightCompressor], ...] = (
+    *(HasNoBound, CutsAtTheBound, ChecksTheBoundTooLate, TakesOneTooFew, IgnoresWhatFollows),
+    *(RaisesItsOwnError, ReusesItsBuffer),
+)
+for _compressor in WRONG_COMPRESSORS:
+    globals()[f"Test{_compressor.__name__}"] = type(
+        f"Test{_compressor.__name__}",
+        (TestRightCompressor,),
+        {"plugin": compressor(_compressor), "__module__": __name__},
+    )
+
+
+# --- plugins, each a module in a folder that the test puts on the path -------------------------------
+
+
+class TestRightPlugin(PluginTests):
+    entry = "right_plugin"
+
+
+class TestHeavyPlugin(PluginTests):
+    entry = "heavy_plugin"
+
+
+class TestChattyPlugin(PluginTests):
+    entry = "chatty_plugin"
+
+
+class TestLatePlugin(PluginTests):
+    entry = "late_plugin"
+
+
+class TestSilentPlugin(PluginTests):
+    entry = "silent_plugin"
+
+
+class TestEmptyPlugin(PluginTests):
+    entry = "empty_plugin"
+
+
+class TestMisspeltPlugin(PluginTests):
+    entry = "misspelt_plugin"
+
+
+class TestNotInstalledPlugin(PluginTests):
+    entry = "right_plugin"
+    distribution = "precomp"

@@ -1,0 +1,126 @@
+"""The plugins that ship keep to the contract: they pass the kit that other plugins are tested with."""
+
+import io
+import os
+import uuid
+import zlib
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.hookspecs import ENTRY_POINT_GROUP
+from precomp.interfaces import Blob, Store
+from precomp.memory import open_shared
+from precomp.testing import CodecTests, CompressorTests, Golden, MemoryStore, PluginTests, StoreTests
+from precomp_plugins._file import FileStore
+from precomp_plugins.codecs import jpeg, npz, raw
+from precomp_plugins.compressors import br, gzip, zstd
+
+RAMP = np.arange(12, dtype=np.uint16).reshape((2, 3, 1, 2), order="F")
+
+
+class TestFile(StoreTests):
+    """`file://`, whose folder is a look behind the store's back."""
+
+    picklable = True
+
+    def make_store(self) -> Store:
+        self.layer = self.new_folder()
+        return FileStore(self.layer)
+
+    def raw_put(self, store: Store, key: str, data: bytes) -> None:
+        path = Path(self.layer, key)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+
+    def raw_get(self, store: Store, key: str) -> bytes:
+        return Path(self.layer, key).read_bytes()
+
+    def make_failing_store(self) -> Store:
+        loop = Path(self.new_folder(), "loop")
+        os.symlink(loop, loop)
+        return FileStore(loop)
+
+
+class TestMemory(StoreTests):
+    """`mem://`, whose folders are views of one tree."""
+
+    keeps_headers = True
+    picklable = True
+
+    def make_store(self) -> Store:
+        self.bucket = str(uuid.uuid4())
+        return open_shared(f"{self.bucket}/layer")
+
+    def raw_put(self, store: Store, key: str, data: bytes) -> None:
+        open_shared(self.bucket).put(f"layer/{key}", Blob(data))
+
+    def raw_get(self, store: Store, key: str) -> bytes | None:
+        blob = open_shared(self.bucket).get(f"layer/{key}")
+        return None if blob is None else bytes(blob.data)
+
+
+class TestMemoryStore(StoreTests):
+    """The store that a test makes for itself."""
+
+    keeps_headers = True
+    picklable = True
+
+    def make_store(self) -> Store:
+        return MemoryStore()
+
+
+class TestRaw(CodecTests):
+    plugin = raw.precomp_register_codecs()[0]
+    golden = (Golden(bytes.fromhex("0000 0100 0200 0300 0400 0500 0600 0700 0800 0900 0a00 0b00"), RAMP),)
+
+
+class TestOldTypes(CodecTests):
+    """What is read and not created."""
+
+    plugin = raw.precomp_register_codecs()[0]
+    dtypes = ("bool", "int64", "float64")
+
+
+class TestJpeg(CodecTests):
+    plugin = jpeg.precomp_register_codecs()[0]
+
+
+def npz_by_numpy(chunk: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, chunk)
+    return zlib.compress(file.getvalue())
+
+
+class TestNpz(CodecTests):
+    plugin = npz.precomp_register_codecs()[0]
+    golden = (Golden(npz_by_numpy(RAMP), RAMP),)
+
+
+class TestNpzUint8(CodecTests):
+    plugin = npz.precomp_register_codecs()[1]
+    tolerance = 0.5001 / 255
+
+
+class TestGzip(CompressorTests):
+    plugin = gzip.precomp_register_compressors()[0]
+
+
+class TestBr(CompressorTests):
+    plugin = br.precomp_register_compressors()[0]
+
+
+class TestZstd(CompressorTests):
+    plugin = zstd.precomp_register_compressors()[0]
+
+
+class Shipped(PluginTests):
+    distribution = "precomp"
+
+
+for _found in distribution("precomp").entry_points.select(group=ENTRY_POINT_GROUP):
+    _name = f"TestPlugin{_found.name.title()}"
+    globals()[_name] = type(_name, (Shipped,), {"entry": _found.value, "__module__": __name__})
