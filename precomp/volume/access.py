@@ -1,8 +1,9 @@
 """Voxels in and out of a volume: what `vol[...]` and its kin do."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
+import attrs
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -35,6 +36,12 @@ class Access(Properties):
     """The part of CloudVolume that reads and writes voxels."""
 
     _settings: Settings
+
+    def __copy__(self) -> Self:
+        """Return a volume with options of its own; the info is shared."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, _settings=attrs.evolve(self._settings))
+        return twin
 
     def __getitem__(self, index: Any) -> VolumeCutout:
         """Read voxels; always 4D back. Raises as `download` does."""

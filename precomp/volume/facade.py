@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
 from numpy.typing import ArrayLike
 
 from precomp import create, plugins, url
@@ -119,12 +118,6 @@ class CloudVolume(Access, Documents):
         layer.document.model_at(self._mip)
         self._layer = layer
 
-    def __copy__(self) -> "CloudVolume":
-        """Return a volume with options of its own; the info is shared."""
-        twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__, _settings=attrs.evolve(self._settings))
-        return twin
-
     def __repr__(self) -> str:
         """Show path, mip, shape and type."""
         try:
@@ -161,8 +154,6 @@ class CloudVolume(Access, Documents):
     progress = Option[bool | None]("True shows bars, False none, None on a terminal.")
     cdn_cache = Option[CdnCache]("Cache-Control of the chunks.")
     parallel = Option[Parallel]("Number of worker threads; True one per core, None what suits.")
-
-    # Making layers -----------------------------------------------------------------------------------
 
     @classmethod
     def create_new_info(
@@ -289,8 +280,6 @@ class CloudVolume(Access, Documents):
         target.mip = self.mip_resolution(number)
         transfer(self, number, target, box, recompress=compress is not None, is_new=is_new)
         return target
-
-    # Meshes ------------------------------------------------------------------------------------------
 
     @property
     def mesh(self) -> Meshes:
