@@ -17,8 +17,7 @@ from precomp.errors import ConditionFailedError, ReadOnlyError, StoreError, Unsu
 from precomp.hookspecs import CodecPlugin, CompressorPlugin
 from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Condition, Modify, Slices3, Stat, Store
 from precomp.memory import check_key
-from precomp.testing import CodecTests, CompressorTests, FaultyStore, Golden, PluginTests, StoreTests
-from precomp.testing.faults import Fault
+from precomp.testing import CodecTests, CompressorTests, Fault, FaultyStore, Golden, PluginTests, StoreTests
 
 Array = NDArray[Any]
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # one run of pytest for all of them
+
 HERE = Path(__file__).parent
 
 # What must fail for whom: the test, and what its message says.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from precomp.hookspecs import ENTRY_POINT_GROUP
 from precomp.interfaces import Blob, Store
 from precomp.memory import open_shared
-from precomp.testing import CodecTests, CompressorTests, Golden, MemoryStore, PluginTests, StoreTests
+from precomp.testing import CodecTests, CompressorTests, Golden, PluginTests, StoreTests
 from precomp_plugins._file import FileStore
 from precomp_plugins.codecs import jpeg, npz, raw
 from precomp_plugins.compressors import br, gzip, zstd
@@ -61,16 +61,6 @@ class TestMemory(StoreTests):
     def raw_get(self, store: Store, key: str) -> bytes | None:
         blob = open_shared(self.bucket).get(f"layer/{key}")
         return None if blob is None else bytes(blob.data)
-
-
-class TestMemoryStore(StoreTests):
-    """The store that a test makes for itself."""
-
-    keeps_headers = True
-    picklable = True
-
-    def make_store(self) -> Store:
-        return MemoryStore()
 
 
 class TestRaw(CodecTests):

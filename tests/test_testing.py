@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import find, given
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -181,6 +181,9 @@ def test_a_volume_meets_it() -> None:
 # --- strategies -------------------------------------------------------------------------------------
 
 
+ONLY_FIND = settings(phases=[Phase.generate], max_examples=500, database=None)
+
+
 @given(strategies.keys())
 def test_keys_are_legal(key: str) -> None:
     check_key(key)
@@ -200,12 +203,12 @@ def test_chunks_come_in_every_memory_order(order: tuple[bool, bool]) -> None:
     def fits(chunk: NDArray[Any]) -> bool:
         return (chunk.flags.c_contiguous, chunk.flags.f_contiguous) == order
 
-    assert fits(find(strategies.chunks(max_side=3), fits))
+    assert fits(find(strategies.chunks(max_side=3), fits, settings=ONLY_FIND))
 
 
 @pytest.mark.parametrize("dtype", CREATABLE_DATA_TYPES)
 def test_chunks_come_in_every_dtype(dtype: str) -> None:
-    assert find(strategies.chunks(max_side=2), lambda chunk: chunk.dtype.name == dtype).size
+    assert find(strategies.chunks(max_side=2), lambda chunk: chunk.dtype == dtype, settings=ONLY_FIND).size
 
 
 @given(st.data(), strategies.boxes())

@@ -116,27 +116,26 @@ def test_a_volume_may_have_options_of_its_own(env: Environment, here: Path) -> N
     assert not (here / "cupboard").exists()
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('timeout = "soon"', r"precomp\.toml: protocols\.stranger\.timeout: .*'soon'"),
-        ("fsnyc = true", r"precomp\.toml: protocols\.stranger\.fsnyc: .*did you mean 'fsync'"),
-        ("fsync = 1", r"precomp\.toml: protocols\.stranger\.fsync"),
-    ],
-)
-def test_its_options_are_checked_as_its_class_says(
-    env: Environment, here: Path, line: str, message: str
-) -> None:
-    (here / "precomp.toml").write_text(CONFIG.replace("timeout = 5", line))
+def test_its_options_are_checked_as_its_class_says(env: Environment, here: Path) -> None:
     code = """
-    try:
-        open_volume("retina")
-    except PrecompError as error:
-        print(json.dumps([type(error).__name__, str(error)]))
+    from pathlib import Path
+    text, found = Path("precomp.toml").read_text(), []
+    for line in ("timeout = 'soon'", "fsnyc = true", "fsync = 1"):
+        Path("wrong.toml").write_text(text.replace("timeout = 5", line))
+        try:
+            open_volume("retina", "wrong.toml")
+        except PrecompError as error:
+            found.append([type(error).__name__, str(error)])
+    print(json.dumps(found))
     """
-    kind, text = env.ask(script(code), here)
-    assert kind == "ConfigError"
-    assert re.search(message, text), text
+    expected = [
+        r"wrong\.toml: protocols\.stranger\.timeout: .*'soon'",
+        r"wrong\.toml: protocols\.stranger\.fsnyc: .*did you mean 'fsync'",
+        r"wrong\.toml: protocols\.stranger\.fsync: .* 1",
+    ]
+    for (kind, text), message in zip(env.ask(script(code), here), expected, strict=True):
+        assert kind == "ConfigError"
+        assert re.search(message, text), text
 
 
 def test_its_compression_and_mesh_format_serve_a_local_volume(env: Environment, here: Path) -> None:
@@ -219,32 +218,31 @@ def test_the_broken_ones_do_not_disturb_local_files(env: Environment, here: Path
     assert env.ask(script(code), here) == [True, True]
 
 
-@pytest.mark.parametrize(
-    ("ask", "kind", "named"),
-    [
-        (
-            "open_volume('nosuch://b/d/l')",
-            "UnknownProtocolError",
-            ["absent-import 1.1", "misspelt 1.4", "quits 1.3"],
-        ),
-        ("open_volume('ftp://b/d/l')", "PluginConflictError", ["alpha 1.0", "beta_ftp 2.0"]),
-        ("load().codec('misspelt')", "UnknownEncodingError", ["misspelt 1.4", "did you mean"]),
-        ("load().compressor('nosuch')", "UnknownEncodingError", ["raising 1.5", "the hook is out of order"]),
-    ],
-)
-def test_what_is_broken_is_named_when_asked_for(
-    env: Environment, tmp_path: Path, ask: str, kind: str, named: list[str]
-) -> None:
+NAMED = {
+    "open_volume('nosuch://b/d/l')": (
+        "UnknownProtocolError",
+        ["absent-import 1.1", "misspelt 1.4", "quits 1.3"],
+    ),
+    "open_volume('ftp://b/d/l')": ("PluginConflictError", ["alpha 1.0", "beta_ftp 2.0"]),
+    "load().codec('misspelt')": ("UnknownEncodingError", ["misspelt 1.4", "did you mean"]),
+    "load().compressor('nosuch')": ("UnknownEncodingError", ["raising 1.5", "the hook is out of order"]),
+}
+
+
+def test_what_is_broken_is_named_when_asked_for(env: Environment, tmp_path: Path) -> None:
     code = f"""
     from precomp.plugins import load
-    try:
-        {ask}
-    except PrecompError as error:
-        print(json.dumps([type(error).__name__, str(error)]))
+    found = []
+    for ask in {list(NAMED)}:
+        try:
+            eval(ask)
+        except PrecompError as error:
+            found.append([type(error).__name__, str(error)])
+    print(json.dumps(found))
     """
-    found, text = env.ask(script(code), tmp_path)
-    assert found == kind
-    assert [name for name in named if name not in text] == []
+    for (kind, text), (expected, names) in zip(env.ask(script(code), tmp_path), NAMED.values(), strict=True):
+        assert kind == expected
+        assert [name for name in names if name not in text] == []
 
 
 def test_a_config_settles_a_conflict(env: Environment, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from precomp.memory import MemoryStore
 from precomp.testing import strategies
 from precomp.testing.codec import CodecTests, Golden
 from precomp.testing.compressors import CompressorTests
-from precomp.testing.faults import Fault, FaultyStore
+from precomp.testing.fault import Fault
+from precomp.testing.faulty import FaultyStore
 from precomp.testing.machine import VolumeStateMachine
 from precomp.testing.plugin import PluginTests
 from precomp.testing.store import StoreTests

@@ -89,7 +89,7 @@ class CloudVolume(Access, Documents):
         self._mip = 0
         if not (options is None or isinstance(options, Mapping)):
             raise ArgumentError(f"options: expected a dict of the protocol's options, got {options!r}")
-        self._options = options
+        self._options = None if options is None else dict(options)
         self._settings = Settings(
             bounded=bounded,
             fill_missing=fill_missing,

@@ -30,6 +30,7 @@ def opened(folder):
 
 class TestStore(StoreTests):
     keeps_headers = True
+    max_examples = 10
 
     def make_store(self):
         self.folder = self.new_folder()
@@ -72,5 +73,5 @@ class Life(VolumeStateMachine):
         return f"stranger://life-{self.number}/dataset/layer"
 
 
-Life.TestCase.settings = settings(deadline=None, max_examples=15, stateful_step_count=15)
+Life.TestCase.settings = settings(deadline=None, max_examples=10, stateful_step_count=12)
 TestLife = pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")(Life.TestCase)
