@@ -29,6 +29,7 @@ __all__ = [
     "Modify",
     "ReadsRanges",
     "Slices3",
+    "Slices4",
     "Stat",
     "Store",
     "SupportsCutout",
@@ -38,6 +39,7 @@ __all__ = [
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Slices3: TypeAlias = tuple[slice, slice, slice]
+Slices4: TypeAlias = tuple[slice, slice, slice, slice]
 
 
 class CloudPath(NamedTuple):
@@ -237,8 +239,8 @@ class Codec(Protocol):
 class DecodesInto(Protocol):
     """A codec that writes a part of a chunk straight into the caller's array."""
 
-    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: NDArray[Any]) -> None:
-        """Decode the voxels `box` (slices within the chunk) into `out`, shape (x, y, z, channel)."""
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
+        """Decode the voxels `box` (slices of x, y, z and channel) into `out`, whose shape is the box's."""
         ...
 
 
@@ -250,11 +252,11 @@ class ReadsRanges(Protocol):
         """The exact size in bytes of the whole encoded chunk, to find broken ones by their length."""
         ...
 
-    def byte_ranges(self, spec: ChunkSpec, box: Slices3) -> Sequence[ByteRange] | None:
-        """The ranges that hold the voxels `box`; None where reading the whole chunk is better."""
+    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
+        """The ranges that hold `box` (slices of x, y, z, channel); None where the whole chunk is better."""
         ...
 
-    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> NDArray[Any]:
+    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> NDArray[Any]:
         """Decode `box` from the bytes of `byte_ranges(spec, box)`, in the same order."""
         ...
 

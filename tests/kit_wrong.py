@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from precomp.errors import ConditionFailedError, ReadOnlyError, StoreError, UnsupportedError
 from precomp.hookspecs import CodecPlugin, CompressorPlugin
-from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Condition, Modify, Slices3, Stat, Store
+from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Condition, Modify, Slices4, Stat, Store
 from precomp.memory import check_key
 from precomp.testing import CodecTests, CompressorTests, Fault, FaultyStore, Golden, PluginTests, StoreTests
 
@@ -407,21 +407,21 @@ class RightCodec:
             raise ValueError(f"expected {spec.nbytes} bytes, found {size} in {len(data)}")
         return np.ndarray(spec.shape, spec.dtype, data, 4, order="F")
 
-    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: Array) -> None:
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: Array) -> None:
         out[...] = self.decode(data, spec)[box]
 
     def stored_size(self, spec: ChunkSpec) -> int:
         return spec.nbytes + 4
 
-    def byte_ranges(self, spec: ChunkSpec, box: Slices3) -> Sequence[ByteRange] | None:
+    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
         """One voxel of one channel only."""
         x, y, _, channels = spec.shape
-        if channels > 1 or any(len(range(*part.indices(2**30))) != 1 for part in box):
+        if channels > 1 or any(len(range(*part.indices(2**30))) != 1 for part in box[:3]):
             return None
         start = 4 + spec.dtype.itemsize * (box[0].start + x * (box[1].start + y * box[2].start))
         return [ByteRange(start, start + spec.dtype.itemsize)]
 
-    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> Array:
+    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> Array:
         (part,) = parts
         return np.frombuffer(part, spec.dtype).reshape(1, 1, 1, 1)
 
@@ -533,12 +533,12 @@ class RoundsInSecret(RightCodec):
 
 
 class IgnoresTheBox(RightCodec):
-    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: Array) -> None:
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: Array) -> None:
         out[...] = self.decode(data, spec)[tuple(map(slice, out.shape))]
 
 
 class WritesBesideTheBox(RightCodec):
-    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices3, out: Array) -> None:
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: Array) -> None:
         super().decode_into(data, spec, box, out)
         base = out.base
         if base is not None and base.shape != out.shape:
@@ -547,7 +547,7 @@ class WritesBesideTheBox(RightCodec):
 
 
 class ForgetsTheHeader(RightCodec):
-    def byte_ranges(self, spec: ChunkSpec, box: Slices3) -> Sequence[ByteRange] | None:
+    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
         found = super().byte_ranges(spec, box)
         return found and [ByteRange(start - 4, stop - 4) for start, stop in found]
 

@@ -398,6 +398,29 @@ def test_as_many_voxels_as_nobody_has(layer: Path, size: tuple[int, int, int]) -
     assert sorted(os.listdir(layer)) == ["8_8_40", "info"]
 
 
+@linux_only
+@pytest.mark.parametrize("channels", [10**6, 10**9])
+def test_as_many_channels_as_nobody_has(layer: Path, channels: int) -> None:
+    key = "8_8_40/0-64_0-64_0-64"
+    vol = make(layer, (64,) * 3, channels=channels, chunk_size=(64,) * 3, voxel_offset=(0, 0, 0))
+    too_few = ChunkDecodeError if channels == 10**6 else TooLargeError  # a voxel of a gigabyte
+    with little_memory():
+        with pytest.raises(EmptyVolumeError, match=key):
+            vol[1, 2, 3, 5]
+        (layer / key).parent.mkdir()
+        (layer / key).write_bytes(b"tiny")
+        with pytest.raises(ChunkDecodeError, match=key):
+            vol[1, 2, 3, 5]
+        with pytest.raises(too_few):
+            vol[1, 2, 3]
+        with pytest.raises(TooLargeError):
+            vol[...]
+        if channels == 10**6:  # no file system has a file for the other
+            with (layer / key).open("wb") as sparse:
+                sparse.truncate(64**3 * channels)
+            assert vol[1, 2, 3, channels - 1].item() == 0
+
+
 def test_more_chunks_along_an_axis_than_can_be_listed(layer: Path) -> None:
     vol = make(layer, (10**18, 1, 1), voxel_offset=(0, 0, 0), chunk_size=(1, 1, 1))
     with pytest.raises(TooLargeError, match=r"8_8_40: .*1,000,000,000,000,000,000 chunks"):

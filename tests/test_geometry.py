@@ -628,3 +628,25 @@ def test_every_error_is_ours() -> None:
         Bbox((0, 0, 0), (-1, 0, 0))
     with pytest.raises(ValueError):
         Vec("1")
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+def test_vec_is_added_to_an_array_in_place(shape: tuple[int, ...]) -> None:
+    array = np.arange(6 if len(shape) == 2 else 3).reshape(shape)
+    view, vec = array[...], Vec(10, 20, 30)
+    expected = array + np.array([10, 20, 30])
+    array += vec
+    assert np.array_equal(view, expected)
+    array -= vec
+    array *= vec
+    assert np.array_equal(view, np.arange(array.size).reshape(shape) * np.array([10, 20, 30]))
+
+
+def test_vec_serves_numpys_functions() -> None:
+    vec = Vec(4, 9, 16)
+    assert np.array_equal(np.sqrt(vec), [2, 3, 4])
+    assert np.array_equal(np.maximum(np.array([5, 5, 5]), vec), [5, 9, 16])
+    assert np.add.reduce(vec) == 29
+    out = np.zeros(3)
+    assert np.add(vec, vec, out=out) is out
+    assert out.tolist() == [8, 18, 32]

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from precomp import CloudVolume
 from precomp.engine.objects import Objects
 from precomp.errors import (
     ArgumentError,
@@ -487,3 +488,18 @@ class TestSave:
         with pytest.raises(MissingDependencyError, match="pip install draco"):
             mesh.save(5, file_format="drc")
         assert os.listdir() == []
+
+
+@pytest.mark.parametrize("fragment", ["folder", "part.gz"])
+def test_a_fragment_that_no_file_can_be_names_the_segment(tmp_path: Path, fragment: str) -> None:
+    info = CloudVolume.create_new_info(
+        1, "segmentation", "uint64", "raw", (8, 8, 40), (0, 0, 0), (64, 64, 64), mesh="mesh"
+    )
+    vol = CloudVolume(f"file://{tmp_path}/ds/seg", info=info)
+    vol.commit_info()
+    folder = tmp_path / "ds/seg/mesh"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "7:0").write_text(json.dumps({"fragments": [fragment]}))
+    with pytest.raises(StoreError, match=f"segment 7: .*{fragment}"):
+        vol.save_mesh(7, filepath=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ds"]

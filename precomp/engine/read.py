@@ -15,7 +15,17 @@ from precomp.errors import (
     TooLargeError,
 )
 from precomp.grid import ChunkRef
-from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Codec, DecodesInto, GetsRanges, ReadsRanges
+from precomp.interfaces import (
+    Blob,
+    Buffer,
+    ByteRange,
+    ChunkSpec,
+    Codec,
+    DecodesInto,
+    GetsRanges,
+    ReadsRanges,
+    Slices4,
+)
 
 __all__ = ["ChunkReader"]
 
@@ -62,17 +72,17 @@ class ChunkReader:
             raise self._damaged(ref.key, self.spec(ref), error) from error
 
     def _paste(self, ref: ChunkRef, target: NDArray[Any], channels: slice, fill: Any) -> None:
-        voxels = self._part(ref)
+        voxels = self._part(ref, channels)
         if voxels is None:
             blob = self._whole(ref)
             if blob is None:
                 target[...] = self._missing(ref.key, fill)
                 return
-            if self._into is not None and channels == slice(0, self._channels, 1):
-                self._decode_into(self._into, ref, blob, target)
+            if self._into is not None:
+                self._decode_into(self._into, ref, blob, (*ref.source, channels), target)
                 return
-            voxels = self.decode(ref, blob)[ref.source]
-        target[...] = voxels[..., channels]
+            voxels = self.decode(ref, blob)[(*ref.source, channels)]
+        target[...] = voxels
 
     def _whole(self, ref: ChunkRef) -> Blob | None:
         if self._get_ranges is None:
@@ -97,11 +107,13 @@ class ChunkReader:
             raise self._damaged(ref.key, spec, error) from error
         return voxels
 
-    def _decode_into(self, codec: DecodesInto, ref: ChunkRef, blob: Blob, target: NDArray[Any]) -> None:
+    def _decode_into(
+        self, codec: DecodesInto, ref: ChunkRef, blob: Blob, box: Slices4, target: NDArray[Any]
+    ) -> None:
         spec = self.spec(ref)
         data = self._plain(ref.key, blob, spec)
         try:
-            codec.decode_into(data, spec, ref.source, target)
+            codec.decode_into(data, spec, box, target)
         except Exception as error:
             raise self._damaged(ref.key, spec, error) from error
 
@@ -112,15 +124,16 @@ class ChunkReader:
         # Parts fetched one by one could be of two versions of the chunk.
         return None if self._get_ranges is None else self._get_ranges(key, ranges)
 
-    def _part(self, ref: ChunkRef) -> NDArray[Any] | None:
+    def _part(self, ref: ChunkRef, channels: slice) -> NDArray[Any] | None:
         """The wanted voxels from just their bytes; None where the whole chunk has to be read."""
         codec = self._ranges
-        if codec is None or ref.whole:
+        if codec is None or (ref.whole and channels == slice(0, self._channels, 1)):
             return None
         spec = self.spec(ref)
         if spec.nbytes > _LARGEST:
             return None  # what is stored is shorter, and refused for that
-        ranges = codec.byte_ranges(spec, ref.source)
+        box = (*ref.source, channels)
+        ranges = codec.byte_ranges(spec, box)
         blobs = None if ranges is None else self._get_parts(ref.key, ranges)
         if blobs is None:
             return None
@@ -132,7 +145,7 @@ class ChunkReader:
                 wrong = ValueError(f"expected {codec.stored_size(spec)} bytes, found {blob.size}")
                 raise self._damaged(ref.key, spec, wrong) from wrong
         try:
-            return codec.decode_ranges([blob.data for blob in blobs], spec, ref.source)
+            return codec.decode_ranges([blob.data for blob in blobs], spec, box)
         except Exception as error:
             raise self._damaged(ref.key, spec, error) from error
 

@@ -100,7 +100,8 @@ class Vec(tuple[Any, ...]):
     integers stay exact at any size. Being a tuple it serves as a shape, a dict key and in JSON.
 
     `+ - * / // % **` take numbers and sequences of the same length and give a Vec. `array op vec`
-    gives an array, and so does an array of shape (..., n), a table of n-vectors, on either side.
+    gives an array, and so does an array of shape (..., n), a table of n-vectors, on either side;
+    `array += vec` changes the array in place.
     `==` with a sequence or a 1-D array gives one bool, `<`, `<=`, `>`, `>=` a bool array.
 
     >>> Vec(64, 64, 40) // 2 + (0, 0, 1)
@@ -112,9 +113,6 @@ class Vec(tuple[Any, ...]):
     """
 
     __slots__ = ()
-
-    # Above ndarray's, so that `array == vec` is one bool and `np.int64(2) * vec` a Vec.
-    __array_priority__ = 1000
 
     def __new__(cls, *values: Any) -> Self:
         """Make a Vec of numbers, or of one sequence of numbers."""
@@ -207,11 +205,40 @@ class Vec(tuple[Any, ...]):
     __rmod__ = _arithmetic(operator.mod, reflected=True)
     __rpow__ = _arithmetic(operator.pow, reflected=True)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """Make `array op vec` what `vec` says of it: `==` is one bool, `np.int64(2) * vec` a Vec."""
+        reflected = _REFLECTED.get(ufunc)
+        if reflected and method == "__call__" and not kwargs and inputs[1] is self:
+            result = getattr(self, reflected)(inputs[0])
+            if result is not NotImplemented:
+                return result
+            if reflected in ("__eq__", "__ne__"):  # a single number is no vector
+                return reflected == "__ne__"
+        arrays = [np.asarray(value) if isinstance(value, Vec) else value for value in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
     def __neg__(self) -> "Vec":
         return Vec(map(operator.neg, self))
 
     def __abs__(self) -> "Vec":
         return Vec(map(abs, self))
+
+
+_REFLECTED: Mapping[Any, str] = {
+    np.add: "__radd__",
+    np.subtract: "__rsub__",
+    np.multiply: "__rmul__",
+    np.true_divide: "__rtruediv__",
+    np.floor_divide: "__rfloordiv__",
+    np.remainder: "__rmod__",
+    np.power: "__rpow__",
+    np.equal: "__eq__",
+    np.not_equal: "__ne__",
+    np.less: "__gt__",
+    np.less_equal: "__ge__",
+    np.greater: "__lt__",
+    np.greater_equal: "__le__",
+}
 
 
 def _cast(value: Any, dtype: np.dtype[Any]) -> Any:

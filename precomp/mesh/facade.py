@@ -69,7 +69,8 @@ class Meshes:
         in each. A manifest that lists no fragment gives an empty mesh.
 
         Raises ArgumentError for what is no segment id, MeshError, naming segment and key, where a
-        manifest or fragment is absent or damaged, and UnsupportedError for multi-resolution meshes.
+        manifest or fragment is absent or damaged, StoreError, naming the segment too, where it cannot
+        be fetched, and UnsupportedError for multi-resolution meshes.
         """
         parts = self._fetch(_segment_ids(segids))
         if fuse:
@@ -145,6 +146,8 @@ class Meshes:
             data = self._read(key)
         except ChunkDecodeError as error:
             raise MeshError(f"segment {segid}: {error}") from error
+        except StoreError as error:
+            raise StoreError(f"segment {segid}: {error}") from error
         return None if data is None else decode(data, f"segment {segid}: {key}")
 
     def _read(self, key: str) -> Buffer | None:

@@ -15,20 +15,23 @@ from numpy.typing import NDArray
 from precomp.errors import ArgumentError
 from precomp.hookspecs import CodecPlugin, hookimpl
 from precomp.info import Scale, VolumeInfo
-from precomp.interfaces import Buffer, ByteRange, ChunkSpec, Slices3
+from precomp.interfaces import Buffer, ByteRange, ChunkSpec, Slices4
 
 __all__ = ["Raw", "precomp_register_codecs"]
 
+_MAX_RANGES = 64  # an info may claim millions of channels: nothing is planned for each of so many
+
 
 class _Part(NamedTuple):
-    """A box within a chunk, in bytes of one channel.
+    """A box within a chunk, in bytes.
 
     Attributes:
         shape: voxels (x, y, z) of the box.
         strides: bytes from one voxel of the box to the next along x, y and z.
-        start: where the box's first voxel begins.
+        start: where the box's first voxel begins in its channel.
         stop: where its last voxel ends.
-        channel: size of the whole channel.
+        channel: size of a whole channel.
+        channels: which are wanted.
     """
 
     shape: tuple[int, int, int]
@@ -36,17 +39,18 @@ class _Part(NamedTuple):
     start: int
     stop: int
     channel: int
+    channels: range
 
-    def ranges(self, channels: int) -> list[ByteRange]:
+    def ranges(self) -> list[ByteRange]:
         """The bytes from the box's first voxel to its last, in each channel."""
-        starts = range(0, channels * self.channel, self.channel)
-        return [ByteRange(start + self.start, start + self.stop) for start in starts]
+        size = self.channel
+        return [ByteRange(c * size + self.start, c * size + self.stop) for c in self.channels]
 
 
-def _part(spec: ChunkSpec, box: Slices3) -> _Part:
-    nx, ny, nz, _ = spec.shape
-    x, y, z = range(nx)[box[0]], range(ny)[box[1]], range(nz)[box[2]]
-    if not (x and y and z) or min(x.step, y.step, z.step) < 1:
+def _part(spec: ChunkSpec, box: Slices4) -> _Part:
+    nx, ny, nz, channels = spec.shape
+    x, y, z, c = range(nx)[box[0]], range(ny)[box[1]], range(nz)[box[2]], range(channels)[box[3]]
+    if not (x and y and z and c) or min(x.step, y.step, z.step, c.step) < 1:
         raise ArgumentError(
             f"box: expected slices with a step of 1 or more that hold voxels of shape {spec.shape}, got {box}"
         )
@@ -58,6 +62,7 @@ def _part(spec: ChunkSpec, box: Slices3) -> _Part:
         x[0] * voxel + y[0] * row + z[0] * plane,
         x[-1] * voxel + y[-1] * row + z[-1] * plane + voxel,
         nz * plane,
+        c,
     )
 
 
@@ -100,24 +105,27 @@ class Raw:
         """The size of the chunk in bytes."""
         return spec.nbytes
 
-    def byte_ranges(self, spec: ChunkSpec, box: Slices3) -> list[ByteRange] | None:
-        """One range per channel, from the box's first voxel to its last.
+    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> list[ByteRange] | None:
+        """One range per channel of the box, from its first voxel to its last.
 
-        None where reading the whole chunk costs no more: for most of a chunk, for small chunks, and
-        where little lies between the channels' ranges.
+        None where reading the whole chunk costs no more: for most of a chunk, for small chunks, where
+        little lies between the channels' ranges, and for very many channels.
         Raises ArgumentError where the box holds no voxel or has a step below 1.
         """
-        part, channels = _part(spec, box), spec.shape[3]
-        spared = part.channel - (part.stop - part.start)  # of each channel
-        return None if spared <= self.request_cost else part.ranges(channels)
+        part = _part(spec, box)
+        requests = len(part.channels)
+        spared = spec.nbytes - requests * (part.stop - part.start)
+        if requests > _MAX_RANGES or spared <= requests * self.request_cost:
+            return None
+        return part.ranges()
 
-    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> NDArray[Any]:
+    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> NDArray[Any]:
         """Return the box as an array (x, y, z, channel): for one channel a strided view of its part.
 
         Raises ValueError where number or lengths of the parts are not those of the ranges.
         """
-        part, channels = _part(spec, box), spec.shape[3]
-        length = part.stop - part.start
+        part = _part(spec, box)
+        length, channels = part.stop - part.start, len(part.channels)
         found = [len(data) for data in parts]
         if found != [length] * channels:
             raise ValueError(f"raw: expected {channels} parts of {length} bytes, found {found}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from precomp.interfaces import Buffer, ChunkSpec, DecodesInto, ReadsRanges, Slices3
+from precomp.interfaces import Buffer, ChunkSpec, DecodesInto, ReadsRanges, Slices3, Slices4
 from precomp.testing.checks import expect_voxels
 from precomp.testing.codec.base import CodecKit, Shape
 
@@ -17,8 +17,15 @@ __all__ = ["PartTests"]
 _SIZES = ((7, 5, 3), (64, 48, 40))
 
 
-def _boxes(shape: Shape) -> Iterator[Slices3]:
-    """Voxels, rows, planes, slabs, all, and boxes with steps."""
+def _boxes(shape: Shape) -> Iterator[Slices4]:
+    """Voxels, rows, planes, slabs, all, and boxes with steps, of all channels, the first and the last."""
+    channels = shape[3]
+    wanted = [slice(0, channels), slice(0, 1), slice(channels - 1, channels)]
+    for x, y, z in _boxes3(shape):
+        yield from ((x, y, z, c) for c in (wanted if channels > 1 else wanted[:1]))
+
+
+def _boxes3(shape: Shape) -> Iterator[Slices3]:
     x, y, z = (slice(0, length) for length in shape[:3])
     first, last = (slice(0, 1),) * 3, [slice(length - 1, length) for length in shape[:3]]
     middle = [slice(length // 2, length // 2 + 1) for length in shape[:3]]
@@ -30,7 +37,7 @@ def _boxes(shape: Shape) -> Iterator[Slices3]:
     yield slice(0, shape[0], 2), slice(1, shape[1], 3), slice(0, shape[2], 2)
 
 
-def _fetched(data: bytes, codec: ReadsRanges, spec: ChunkSpec, box: Slices3, what: str) -> list[bytes] | None:
+def _fetched(data: bytes, codec: ReadsRanges, spec: ChunkSpec, box: Slices4, what: str) -> list[bytes] | None:
     ranges = codec.byte_ranges(spec, box)
     if ranges is None:
         return None
@@ -40,7 +47,7 @@ def _fetched(data: bytes, codec: ReadsRanges, spec: ChunkSpec, box: Slices3, wha
     return [data[start:stop] for start, stop in ranges]
 
 
-def _refuses(codec: ReadsRanges, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices3) -> bool:
+def _refuses(codec: ReadsRanges, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> bool:
     try:
         codec.decode_ranges(parts, spec, box)
     except Exception:  # noqa: BLE001  the contract leaves the class of the error to the codec
@@ -88,7 +95,7 @@ class PartTests(CodecKit):
         self.needs(ReadsRanges)
         for what, codec, spec, chunk in self.cases(_SIZES[1:]):
             assert isinstance(codec, ReadsRanges)
-            box = (slice(0, 1), slice(0, 1), slice(0, 1))
+            box = (slice(0, 1), slice(0, 1), slice(0, 1), slice(0, spec.shape[3]))
             parts = _fetched(bytes(codec.encode(chunk)), codec, spec, box, what)
             if not parts:
                 continue
@@ -123,10 +130,10 @@ class PartTests(CodecKit):
         for what, codec, spec, chunk in self.cases(_SIZES[:1]):
             assert isinstance(codec, DecodesInto)
             data, out = bytes(codec.encode(chunk)), np.zeros(spec.shape, spec.dtype)
-            box = (slice(0, spec.shape[0]), slice(0, spec.shape[1]), slice(0, spec.shape[2]))
+            x, y, z, c = (slice(0, length) for length in spec.shape)
             for cut in (0, 1, len(data) // 2, len(data) - 1):
                 try:
-                    codec.decode_into(data[:cut], spec, box, out)
+                    codec.decode_into(data[:cut], spec, (x, y, z, c), out)
                 except Exception:  # noqa: BLE001  as above
                     continue
                 raise AssertionError(
