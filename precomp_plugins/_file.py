@@ -3,23 +3,27 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
 from precomp_plugins._file_io import (
+    Publish,
     failure,
     folder_stamp,
     link_file,
+    pinned,
     read_file,
     read_ranges,
     remove_file,
+    replace_file,
     stat_file,
     sync_folder,
     write_file,
 )
 from precomp_plugins._file_list import list_files
-from precomp_plugins._file_lock import locked
+from precomp_plugins._file_lock import is_locked, locked
 from precomp_plugins._file_names import check_file_key
 
 __all__ = ["FileStore"]
@@ -33,6 +37,12 @@ _LOOKS = 16  # at most, for an object whose file is renamed again and again mean
 _SETTLED = (
     3_000_000_000  # ns; a change later than this after a folder's mtime gives another mtime, even on FAT
 )
+_TICK = 20_000_000  # ns; so long a kernel may stamp changes with one and the same time
+_AT_ONCE = nullcontext()
+
+
+class _ChangedMeanwhileError(Exception):
+    """Somebody replaced an object that is being updated."""
 
 
 class FileStore:
@@ -93,7 +103,12 @@ class FileStore:
         path = self._path(key)
         suffix = self._suffix(key, blob.content_encoding)
         if condition is None:
-            self._write(key, path, suffix, blob.data)
+
+            def publish(temporary: str, target: str) -> None:
+                with self._after_updates(key, path):
+                    replace_file(temporary, target)
+
+            self._write(key, path, suffix, blob.data, publish)
             if self._has_twin(path, suffix):
                 with locked(key, path):
                     self._remove_twins(key, path, suffix)
@@ -108,31 +123,21 @@ class FileStore:
     def update(self, key: str, modify: Modify) -> None:
         """Replace the object by `modify(object)` while holding the key's lock.
 
-        Updates of one key wait for each other; puts and deletes do not wait. `modify` must not put or
-        update the same key: that would wait for the lock for ever.
+        Updates of one key wait for each other, and puts and deletes wait for an update. One that was
+        under way when the update began is seen: `modify` is then called again. It must not put,
+        delete or update the same key: that would wait for the lock for ever.
         """
         path = self._path(key)
         with locked(key, path):
-            blob = modify(self.get(key))
-            if blob is None:
-                self.delete([key])
-            else:
-                suffix = self._suffix(key, blob.content_encoding)
-                self._write(key, path, suffix, blob.data)
-                self._remove_twins(key, path, suffix)
+            while not self._updated(key, path, modify):
+                pass
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, all twins of them; absent ones are fine. Folders stay."""
         for key in keys:
             path = self._path(key)
-            for suffix, _ in self._names:
-                try:
-                    remove_file(path + suffix)
-                except IsADirectoryError as error:
-                    if not suffix:
-                        raise failure("remove", key, path, error) from error
-                except OSError as error:
-                    raise failure("remove", key, path + suffix, error) from error
+            with self._after_updates(key, path):
+                self._remove(key, path)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, once; folders behind links too, but no cycles."""
@@ -165,9 +170,12 @@ class FileStore:
                     return found
                 # Another process may have renamed it behind our back, unless its folder did not change.
                 before, stamp = stamp, folder_stamp(path)
-                if stamp is None or stamp == before:
+                if stamp is None:
                     break
-                if time.time_ns() - stamp > _SETTLED:
+                age = time.time_ns() - stamp
+                if stamp == before and age > _TICK:
+                    break
+                if age > _SETTLED:
                     self._stamps[folder] = stamp
         except OSError as error:
             raise failure("read", key, path, error) from error
@@ -193,9 +201,56 @@ class FileStore:
             raise blocked
         return None
 
-    def _write(self, key: str, path: str, suffix: str, data: Buffer) -> None:
+    def _after_updates(self, key: str, path: str) -> AbstractContextManager[None]:
+        """Wait while somebody updates the object: what he read must not change before he has written."""
+        return locked(key, path) if is_locked(path) else _AT_ONCE
+
+    def _updated(self, key: str, path: str, modify: Modify) -> bool:
+        """Replace the object by `modify(object)`; False where it changed meanwhile, and nothing was done."""
+        with self._pinned(key, path) as unchanged:
+            blob = modify(self.get(key))
+            if blob is None:
+                if unchanged():
+                    self._remove(key, path)
+                    return True
+                return False
+
+            def publish(temporary: str, target: str) -> None:
+                if not unchanged():
+                    raise _ChangedMeanwhileError
+                replace_file(temporary, target)
+
+            suffix = self._suffix(key, blob.content_encoding)
+            try:
+                self._write(key, path, suffix, blob.data, publish)
+            except _ChangedMeanwhileError:
+                return False
+            self._remove_twins(key, path, suffix)
+            return True
+
+    @contextmanager
+    def _pinned(self, key: str, path: str) -> Iterator[Callable[[], bool]]:
+        """Give a function that tells whether the object's files are still those of the beginning."""
+        with ExitStack() as stack:
+            try:
+                pins = [stack.enter_context(pinned(path + suffix)) for suffix, _ in self._names]
+            except OSError as error:
+                raise failure("read", key, path, error) from error
+            yield lambda: all(pin() for pin in pins)
+
+    def _remove(self, key: str, path: str) -> None:
+        for suffix, _ in self._names:
+            try:
+                remove_file(path + suffix)
+            except IsADirectoryError as error:
+                if not suffix:
+                    raise failure("remove", key, path, error) from error
+            except OSError as error:
+                raise failure("remove", key, path + suffix, error) from error
+
+    def _write(self, key: str, path: str, suffix: str, data: Buffer, publish: Publish = replace_file) -> None:
         try:
-            write_file(path + suffix, data, self._syncs(key))
+            write_file(path + suffix, data, self._syncs(key), publish)
         except OSError as error:
             raise failure("write", key, path + suffix, error) from error
 

@@ -10,17 +10,20 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TypeAlias
 
 from precomp.errors import StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange, Stat
 
 __all__ = [
+    "Publish",
     "create_file",
     "failure",
     "folder_stamp",
     "link_file",
+    "pinned",
     "read_file",
     "read_ranges",
     "remove_file",
@@ -30,6 +33,9 @@ __all__ = [
     "sync_folder",
     "write_file",
 ]
+
+Publish: TypeAlias = Callable[[str, str], None]
+"""Moves a finished file from its temporary name to its own."""
 
 _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 # Without O_NONBLOCK the opening of a named pipe waits for somebody to write to it.
@@ -131,6 +137,27 @@ else:
     _pread = os.pread
 
 
+@contextmanager
+def pinned(path: str) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether the same file, or none, is still at `path`.
+
+    The file is held open meanwhile: the system could give the number of a removed one to another.
+    """
+    fd = _open(path)
+
+    def unchanged() -> bool:
+        now = stat_path(path)
+        if fd is None or now is None:
+            return fd is None and now is None
+        return os.path.samestat(now, os.fstat(fd))
+
+    try:
+        yield unchanged
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
 def stat_path(path: str) -> os.stat_result | None:
     """Return the status of a file or folder; None where absent."""
     try:
@@ -198,9 +225,7 @@ def _despite_readers(action: Callable[[], None]) -> None:
     return action()
 
 
-def write_file(
-    path: str, data: Buffer, sync: bool, publish: Callable[[str, str], None] = replace_file
-) -> None:
+def write_file(path: str, data: Buffer, sync: bool, publish: Publish = replace_file) -> None:
     """Write a file whole or not at all: under a temporary name beside it, which is then moved.
 
     Args:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from precomp_plugins._file_io import create_file, failure
 
-__all__ = ["locked"]
+__all__ = ["is_locked", "locked"]
 
 _LONGEST_NAME = 128  # bytes; beyond it `.NAME.lock` may be too long where NAME itself is not
 
@@ -35,17 +35,23 @@ def locked(key: str, path: str) -> Iterator[None]:
         _release(fd, name)
 
 
+def is_locked(path: str) -> bool:
+    """Tell whether somebody holds the lock of the key with its file at `path`, or was killed holding it."""
+    return os.access(_lock_name(path), os.F_OK)
+
+
 def _lock_name(path: str) -> str:
     folder, _, name = path.rpartition("/")
-    encoded = os.fsencode(name)
-    if len(encoded) > _LONGEST_NAME:
-        name = hashlib.sha256(encoded).hexdigest()
+    if len(name) > _LONGEST_NAME // 4:  # a character has four bytes at the most
+        encoded = os.fsencode(name)
+        if len(encoded) > _LONGEST_NAME:
+            name = hashlib.sha256(encoded).hexdigest()
     return f"{folder}/.{name}.lock"
 
 
 def _acquire(name: str) -> int:
     while True:
-        fd = create_file(name, os.O_RDWR)
+        fd = _open(name)
         try:
             _lock(fd)
             # The holder before us has removed the file that we waited for; a third may hold a new one.
@@ -56,6 +62,16 @@ def _acquire(name: str) -> int:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _open(name: str) -> int:
+    try:
+        return create_file(name, os.O_RDWR)
+    except PermissionError as error:
+        try:
+            return os.open(name, os.O_RDONLY)  # another user's: it may be waited for, if not written
+        except OSError:
+            raise error from None
 
 
 if sys.platform == "win32":

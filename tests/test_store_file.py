@@ -595,12 +595,12 @@ def test_must_not_exist(store: FileStore, files: Files, old: str | None) -> None
 def test_must_not_exist_holds_against_a_put_without_lock(
     store: FileStore, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str | None
 ) -> None:
-    """The other put comes between the check and the move."""
-    other = opened(str(tmp_path / "layer"))
+    """The other put, which found no lock, moves its file between the check and the move."""
+    moved = tmp_path / "layer" / f"{KEY}{SUFFIXES[encoding][0] if encoding else ''}"
     link = os.link
 
     def late(source: str, target: str) -> None:
-        other.put(KEY, Blob(b"other", encoding))
+        moved.write_bytes(b"other")
         link(source, target)
 
     monkeypatch.setattr(os, "link", late)
@@ -990,3 +990,96 @@ def test_the_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         store.put(KEY, Blob(b"x"))
         assert len(synced) == count
     assert (tmp_path / "ds" / "layer" / KEY).read_bytes() == b"x"
+
+
+def test_an_update_sees_what_was_put_while_it_ran(store: FileStore, files: Files, tmp_path: Path) -> None:
+    """The put found no lock, and moves its file when the update has already read the old one."""
+    store.put(KEY, Blob(b"old"))
+    seen: list[bytes] = []
+
+    def modify(blob: Blob | None) -> Blob:
+        seen.append(data_of(blob))
+        if len(seen) == 1:
+            _file_io.write_file(str(tmp_path / "layer" / KEY), b"put", False)
+        return Blob(data_of(blob) + b" and updated")
+
+    store.update(KEY, modify)
+    assert seen == [b"old", b"put"]
+    assert files() == {KEY: b"put and updated"}
+
+
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+def test_an_update_sees_a_deletion_and_a_twin_that_came_while_it_ran(
+    store: FileStore, files: Files, tmp_path: Path, encoding: str | None
+) -> None:
+    store.put(KEY, Blob(b"old"))
+    path = tmp_path / "layer" / KEY
+    seen: list[Blob | None] = []
+
+    def modify(blob: Blob | None) -> Blob:
+        seen.append(blob)
+        if len(seen) == 1:
+            path.unlink()
+            if encoding:
+                path.with_name(path.name + SUFFIXES[encoding][0]).write_bytes(b"put")
+        return Blob(b"updated")
+
+    store.update(KEY, modify)
+    assert seen == [Blob(b"old"), None if encoding is None else Blob(b"put", encoding)]
+    assert files() == {KEY: b"updated"}
+
+
+def test_puts_and_deletes_wait_for_an_update(store: FileStore, files: Files) -> None:
+    store.put(KEY, Blob(b"old"))
+    inside, go_on = threading.Event(), threading.Event()
+
+    def modify(blob: Blob | None) -> Blob:
+        inside.set()
+        assert go_on.wait(20)
+        return Blob(data_of(blob) + b" updated")
+
+    with ThreadPoolExecutor(3) as pool:
+        update = pool.submit(store.update, KEY, modify)
+        assert inside.wait(20)
+        put = pool.submit(store.put, KEY, Blob(b"put"))
+        time.sleep(0.05)
+        assert not put.done()
+        assert data_of(store.get(KEY)) == b"old"
+        go_on.set()
+        update.result(20)
+        put.result(20)
+    assert files() == {KEY: b"put"}
+
+
+@posix_only
+def test_no_aligned_write_is_lost_beside_updates(store: FileStore) -> None:
+    """One thread puts rising numbers, others add letters: a number never falls."""
+    store.put(KEY, Blob(b"0"))
+    stop = threading.Event()
+
+    def add_letters() -> None:
+        while not stop.is_set():
+            store.update(KEY, lambda blob: Blob((data_of(blob) + b"x")[:40]))
+
+    with ThreadPoolExecutor(2) as pool:
+        writers = [pool.submit(add_letters) for _ in range(2)]
+        for number in range(1, 300):
+            store.put(KEY, Blob(b"%d" % number))
+            assert data_of(store.get(KEY)).rstrip(b"x") == b"%d" % number
+        stop.set()
+        for writer in writers:
+            writer.result()
+
+
+@posix_only
+def test_the_lock_file_of_another_user_is_waited_for(open_folder: Path) -> None:
+    store = opened(str(open_folder / "layer"))
+    store.put(KEY, Blob(b"old"))
+    folder = open_folder / "layer" / FOLDER
+    folder.chmod(0o777)
+    lock = folder / f".{NAME}.lock"
+    lock.touch(0o644)  # left by a killed process of ours
+    with unprivileged():
+        store.update(KEY, lambda blob: Blob(data_of(blob) + b" new"))
+    assert data_of(store.get(KEY)) == b"old new"
+    assert not lock.exists()
