@@ -49,8 +49,10 @@ class FileStore:
     """Objects as files below the folder `root`, which need not exist and is made by the first put.
 
     The object `a/b` is the file `a/b`, or `a/b.gz` and the like, after the table of `set_suffixes`.
-    Should several such twins exist, a get reads the one named like the last find in that folder,
-    else the plain one; a put leaves only its own. Hence no key may end in a suffix of the table.
+    Should several such twins exist, left by another program or a killed one, a get reads the first
+    in the order plain, then as in the table; a put leaves only its own. A fixed order, whatever it
+    costs to look for `a/b` first: what a voxel is must not depend on what was read before it.
+    Hence no key may end in a suffix of the table.
 
     A put replaces the file in one step: readers meet the old content or the new one, and a failure
     leaves the old one. Names that start with a dot are no keys: `.NAME.lock` is the lock of a key and
@@ -79,8 +81,6 @@ class FileStore:
         self._names = names
         self._suffixes = tuple(suffix for suffix, _ in names[1:])
         self._suffix_of = {None: ""} | {encoding: known[0] for encoding, known in suffixes.items() if known}
-        self._order_from = {name: (name, *(other for other in names if other != name)) for name in names}
-        self._orders: dict[str, tuple[_Name, ...]] = {}  # folder -> names in the order to try
         self._stamps: dict[str, int] = {}  # folder -> mtime in ns that any later change must alter
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
@@ -165,7 +165,7 @@ class FileStore:
         stamp = self._stamps.get(folder)
         try:
             for _ in range(_LOOKS):
-                found = self._look(folder, path, look, wanted)
+                found = self._look(path, look, wanted)
                 if found is not None:
                     return found
                 # Another process may have renamed it behind our back, unless its folder did not change.
@@ -181,21 +181,17 @@ class FileStore:
             raise failure("read", key, path, error) from error
         return None
 
-    def _look(self, folder: str, path: str, look: _Look[_T], wanted: Any) -> _T | None:
-        order = self._orders.get(folder, self._names)
+    def _look(self, path: str, look: _Look[_T], wanted: Any) -> _T | None:
         blocked = None
-        for name in order:
-            suffix, encoding = name
-            if name is not order[0] and not os.access(path + suffix, os.F_OK):
+        for suffix, encoding in self._names:
+            if suffix and not os.access(path + suffix, os.F_OK):
                 continue  # half the price of an open that fails
             try:
                 found = look(path + suffix, encoding, wanted)
             except IsADirectoryError as error:
-                blocked = error if name is _PLAIN else blocked
+                blocked = blocked if suffix else error
                 continue
             if found is not None:
-                if name is not order[0]:
-                    self._orders[folder] = self._order_from[name]
                 return found
         if blocked:
             raise blocked

@@ -8,7 +8,6 @@ import itertools
 import os
 import stat
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -41,6 +40,7 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 # Without O_NONBLOCK the opening of a named pipe waits for somebody to write to it.
 _READ = os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0)
 _counter = itertools.count()
+_tokens: dict[int, str] = {}
 # Windows refuses to replace or remove a file that somebody has open; seconds to wait between attempts.
 _SHARING_PAUSES = (0.001, 0.004, 0.016, 0.064, 0.25) if os.name == "nt" else ()
 _ADVICE = {
@@ -235,8 +235,10 @@ def write_file(path: str, data: Buffer, sync: bool, publish: Publish = replace_f
         publish: moves the finished file, `replace_file` or `link_file`.
     """
     folder = path.rpartition("/")[0]
-    fd, temporary = _create_temporary(folder)
+    # Short, however long the key is, and before the file is made: an interrupt may follow at once.
+    temporary = f"{folder}/.{_token()}-{next(_counter):x}.tmp"
     try:
+        fd = create_file(temporary, os.O_WRONLY | os.O_EXCL)
         try:
             view = memoryview(data)
             written = os.write(fd, view)
@@ -255,12 +257,12 @@ def write_file(path: str, data: Buffer, sync: bool, publish: Publish = replace_f
         sync_folder(folder)
 
 
-def _create_temporary(folder: str) -> tuple[int, str]:
-    while True:
-        # Short, however long the key is. O_EXCL, since machines that share the disk share no counter.
-        path = f"{folder}/.{os.getpid():x}-{threading.get_ident():x}-{next(_counter):x}.tmp"
-        with suppress(FileExistsError):
-            return create_file(path, os.O_WRONLY | os.O_EXCL), path
+def _token() -> str:
+    """Names this process among all that share the disk, those on other machines and children included."""
+    pid = os.getpid()
+    if pid not in _tokens:
+        _tokens[pid] = f"{pid:x}-{os.urandom(8).hex()}"
+    return _tokens[pid]
 
 
 def sync_folder(folder: str) -> None:
