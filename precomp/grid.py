@@ -1,7 +1,7 @@
 """Boxes to chunks: which chunks a box touches, under which keys, and which voxels go where.
 
-Planning is per axis: a box of nx * ny * nz chunks needs nx + ny + nz small records, and the
-product is walked lazily. Plain ints throughout; this runs once per chunk.
+Planning is per axis: a box of nx * ny * nz chunks needs nx + ny + nz small records at the most, and
+the product is walked lazily. Plain ints throughout; this runs once per chunk.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,8 @@ __all__ = ["ChunkGrid", "ChunkRef", "Plan"]
 
 Int3 = tuple[int, int, int]
 
-_MAX_PARTS = 10_000_000  # along one axis, some 400 bytes each
+_MAX_CHUNKS = 10**15  # of one request; at a microsecond each they take thirty years
+_MOST_LISTED = 1024  # parts of an axis that are kept; those of a longer axis are made when they are needed
 
 
 class ChunkRef(NamedTuple):
@@ -48,38 +49,107 @@ class _Part(NamedTuple):
     whole: bool
 
 
-@attrs.frozen
+class _Axis(NamedTuple):
+    """One axis of a request, every `step`-th voxel from `first` on; its parts are computed, not stored.
+
+    Attributes:
+        offset: the volume's first voxel.
+        end: one past its last.
+        chunk: length of a chunk.
+        first: the first wanted voxel inside the volume.
+        stop: no wanted voxel lies here or behind.
+        step: from one wanted voxel to the next.
+        skipped: how many wanted voxels come before `first`, outside the volume.
+        chunks: how many chunks hold a wanted voxel.
+    """
+
+    offset: int
+    end: int
+    chunk: int
+    first: int
+    stop: int
+    step: int
+    skipped: int
+    chunks: int
+
+    @property
+    def whole(self) -> bool:
+        """True where every part is a whole chunk."""
+        if not self.chunks:
+            return True
+        # With a step no chunk is whole but such of one voxel: all of them, or the truncated last.
+        middle = self.step == 1 or self.chunk == 1 or self.chunks <= 2
+        return middle and self.part(0).whole and self.part(self.chunks - 1).whole
+
+    def parts(self, start: int, stop: int) -> list[_Part]:
+        """The parts number `start` to `stop` (exclusive)."""
+        return [self.part(number) for number in range(start, stop)]
+
+    def part(self, number: int) -> _Part:
+        """The share of the chunk that is `number` chunks with wanted voxels behind the first."""
+        offset, end, chunk, first, stop, step, skipped, _ = self
+        if step <= chunk:  # no chunk is jumped over
+            begin = first - (first - offset) % chunk + number * chunk
+            before = -((first - begin) // step) if begin > first else 0
+        else:
+            before = number
+            begin = first + before * step
+            begin -= (begin - offset) % chunk
+        low = first + before * step
+        limit = min(begin + chunk, end)
+        high = min(limit, stop)
+        wanted = -((low - high) // step)
+        return _Part(
+            f"{begin}-{limit}",
+            limit - begin,
+            slice(low - begin, high - begin, step),
+            slice(skipped + before, skipped + before + wanted),
+            wanted == limit - begin,
+        )
+
+
 class Plan:
     """The chunks of one request, x fastest; any run of them can be walked on its own."""
 
-    prefix: str
-    x: Sequence[_Part]
-    y: Sequence[_Part]
-    z: Sequence[_Part]
+    __slots__ = ("_axes", "_count", "_listed", "_prefix")
+
+    def __init__(self, prefix: str, axes: tuple[_Axis, _Axis, _Axis], count: int) -> None:
+        self._prefix, self._axes, self._count = prefix, axes, count
+        self._listed = [axis.parts(0, axis.chunks) if axis.chunks <= _MOST_LISTED else None for axis in axes]
 
     def __len__(self) -> int:
         """How many chunks there are."""
-        return len(self.x) * len(self.y) * len(self.z)
+        return self._count
 
     @property
     def whole(self) -> bool:
         """True where the request covers every chunk it touches wholly."""
-        return all(part.whole for axis in (self.x, self.y, self.z) for part in axis)
+        return not self._count or all(axis.whole for axis in self._axes)
 
     def refs(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkRef]:
         """Yield the chunks number `start` to `stop` (exclusive)."""
-        prefix, nx, ny = self.prefix, len(self.x), len(self.y)
-        for number in range(start, len(self) if stop is None else stop):
-            row, i = divmod(number, nx)
+        prefix, nx, ny = self._prefix, self._axes[0].chunks, self._axes[1].chunks
+        stop = self._count if stop is None else min(stop, self._count)
+        while start < stop:
+            row, i = divmod(start, nx)
             k, j = divmod(row, ny)
-            x, y, z = self.x[i], self.y[j], self.z[k]
-            yield ChunkRef(
-                f"{prefix}{x.name}_{y.name}_{z.name}",
-                (x.length, y.length, z.length),
-                (x.source, y.source, z.source),
-                (x.target, y.target, z.target),
-                x.whole and y.whole and z.whole,
-            )
+            (y,), (z,) = self._parts(1, j, j + 1), self._parts(2, k, k + 1)
+            name, length, source, target, whole = y
+            name, whole = f"_{name}_{z.name}", whole and z.whole
+            run = min(nx - i, stop - start, _MOST_LISTED)
+            for x in self._parts(0, i, i + run):
+                yield ChunkRef(
+                    f"{prefix}{x.name}{name}",
+                    (x.length, length, z.length),
+                    (x.source, source, z.source),
+                    (x.target, target, z.target),
+                    x.whole and whole,
+                )
+            start += run
+
+    def _parts(self, axis: int, start: int, stop: int) -> list[_Part]:
+        listed = self._listed[axis]
+        return self._axes[axis].parts(start, stop) if listed is None else listed[start:stop]
 
 
 @attrs.frozen
@@ -116,56 +186,33 @@ class ChunkGrid:
         """Plan the request `minpt` to `maxpt` (exclusive), every `steps`-th voxel from `minpt` on.
 
         Parts of the request outside the volume have no chunk; the targets count from `minpt` still.
-        Raises TooLargeError for more than ten million chunks along one axis.
+        Raises TooLargeError for more chunks than anybody can wait for.
         """
-        axes = list(zip(self.offset, self.size, self.chunk, minpt, maxpt, steps, strict=True))
-        for offset, size, chunk, lo, hi, step in axes:
-            first, stop = _span(offset, size, chunk, lo, hi)
-            chunks = min(stop - first, -((lo - hi) // step))
-            if chunks > _MAX_PARTS:
-                raise TooLargeError(
-                    f"{self.folder}: the request touches {chunks:,} chunks along one axis, more than "
-                    f"{_MAX_PARTS:,}; work on smaller boxes in turn"
-                )
-        x, y, z = (_parts(*axis) for axis in axes)
-        return Plan(f"{self.folder}/", x, y, z)
+        x, y, z = map(_axis, self.offset, self.stop, self.chunk, minpt, maxpt, steps)
+        count = x.chunks * y.chunks * z.chunks
+        if count > _MAX_CHUNKS:
+            raise TooLargeError(
+                f"{self.folder}: the request touches {count:,} chunks, more than {_MAX_CHUNKS:,}; "
+                "work on smaller boxes in turn"
+            )
+        return Plan(f"{self.folder}/", (x, y, z), count)
 
     def count(self, minpt: Sequence[int], maxpt: Sequence[int]) -> int:
         """How many chunks the box touches, without planning them."""
-        total = 1
-        for offset, size, chunk, lo, hi in zip(self.offset, self.size, self.chunk, minpt, maxpt, strict=True):
-            first, stop = _span(offset, size, chunk, lo, hi)
-            total *= max(0, stop - first)
-        return total
+        x, y, z = map(_axis, self.offset, self.stop, self.chunk, minpt, maxpt, (1, 1, 1))
+        return x.chunks * y.chunks * z.chunks
 
 
-def _span(offset: int, size: int, chunk: int, lo: int, hi: int) -> tuple[int, int]:
-    """The numbers (first, stop) of the chunks between voxels `lo` and `hi` of one axis."""
-    lo, hi = max(lo, offset), min(hi, offset + size)
-    if lo >= hi:
-        return 0, 0
-    return (lo - offset) // chunk, (hi - 1 - offset) // chunk + 1
-
-
-def _parts(offset: int, size: int, chunk: int, lo: int, hi: int, step: int) -> list[_Part]:
-    parts = []
-    # The wanted voxel that comes next: number `skipped` of the request. From one chunk that holds
-    # any to the next, since a step may jump over very many.
-    skipped = max(0, -((lo - offset) // step))
-    first, stop = lo + skipped * step, min(hi, offset + size)
-    while first < stop:
-        begin = first - (first - offset) % chunk
-        end = min(begin + chunk, offset + size)
-        wanted = -((first - min(end, stop)) // step)
-        parts.append(
-            _Part(
-                f"{begin}-{end}",
-                end - begin,
-                slice(first - begin, min(end, stop) - begin, step),
-                slice(skipped, skipped + wanted),
-                wanted == end - begin,
-            )
-        )
-        skipped += wanted
-        first += wanted * step
-    return parts
+def _axis(offset: int, end: int, chunk: int, low: int, high: int, step: int) -> _Axis:
+    # Voxel number `skipped` of the request is the first one that is not before the volume.
+    skipped = -((low - offset) // step) if low < offset else 0
+    first, stop = low + skipped * step, min(high, end)
+    wanted = -((first - stop) // step) if first < stop else 0
+    if step > chunk:  # each wanted voxel lies in a chunk of its own
+        chunks = wanted
+    elif wanted:
+        last = first + (wanted - 1) * step
+        chunks = (last - offset) // chunk - (first - offset) // chunk + 1
+    else:
+        chunks = 0
+    return _Axis(offset, end, chunk, first, stop, step, skipped, chunks)

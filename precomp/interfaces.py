@@ -27,6 +27,7 @@ __all__ = [
     "GetsRanges",
     "MeshExporter",
     "Modify",
+    "ReadsInto",
     "ReadsRanges",
     "Slices3",
     "Slices4",
@@ -181,6 +182,19 @@ class GetsRanges(Protocol):
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return the parts in the order of `ranges`, all of the same version; None means absent."""
+        ...
+
+
+@runtime_checkable
+class ReadsInto(Protocol):
+    """A store that reads into the caller's memory, which spares new memory for every chunk."""
+
+    def read_into(self, key: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        """Fill each memory with the object's bytes from an offset on, all of the same version.
+
+        Only where the object is `size` bytes long and stored plain. False, whatever then stands in
+        the memory, where it is absent, compressed, of another size or unreadable: `get` tells which.
+        """
         ...
 
 

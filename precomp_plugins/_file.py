@@ -15,6 +15,7 @@ from precomp_plugins._file_io import (
     link_file,
     pinned,
     read_file,
+    read_into,
     read_ranges,
     remove_file,
     replace_file,
@@ -90,6 +91,14 @@ class FileStore:
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts of the object as stored, all of one version; None means absent."""
         return self._find(key, read_ranges, ranges)
+
+    def read_into(self, key: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        """Fill the parts' memory from the plain file; False where there is none of `size` bytes."""
+        path = self._path(key)
+        try:
+            return read_into(path, size, parts)
+        except OSError:
+            return False  # whatever it is, `get` meets it too and says so
 
     def stat(self, key: str) -> Stat | None:
         """Return size and encoding; None means absent."""

@@ -24,6 +24,7 @@ __all__ = [
     "link_file",
     "pinned",
     "read_file",
+    "read_into",
     "read_ranges",
     "remove_file",
     "replace_file",
@@ -41,6 +42,7 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 _READ = os.O_RDONLY | _BINARY | getattr(os, "O_NONBLOCK", 0)
 _counter = itertools.count()
 _tokens: dict[int, str] = {}
+_spare = bytearray(1)  # nobody reads it
 # Windows refuses to replace or remove a file that somebody has open; seconds to wait between attempts.
 _SHARING_PAUSES = (0.001, 0.004, 0.016, 0.064, 0.25) if os.name == "nt" else ()
 _ADVICE = {
@@ -95,6 +97,20 @@ def read_ranges(path: str, encoding: str | None, ranges: Sequence[ByteRange]) ->
             Blob(_read(fd, max(min(stop, size) - start, 0), start), encoding, size=size)
             for start, stop in ranges
         ]
+    finally:
+        os.close(fd)
+
+
+def read_into(path: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+    """Fill each memory from its place in a file of `size` bytes on; False where the file is no such one."""
+    fd = os.open(path, _READ)
+    try:
+        if len(parts) == 1 and len(parts[0][1]) == size:
+            # One byte more than it may have: that tells its size at half the price of asking for it.
+            return os.preadv(fd, (parts[0][1], _spare), 0) == size
+        if os.fstat(fd).st_size != size:
+            return False
+        return all(os.preadv(fd, (memory,), start) == len(memory) for start, memory in parts)
     finally:
         os.close(fd)
 

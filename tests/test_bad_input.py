@@ -32,7 +32,6 @@ from precomp import CloudVolume, plugins
 from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
 from precomp.errors import (
-    ArgumentError,
     ChunkDecodeError,
     EmptyVolumeError,
     InfoError,
@@ -248,7 +247,7 @@ def test_whatever_a_strangers_codec_does_is_an_error_of_the_key(
     grid = ChunkGrid("s", (0, 0, 0), (4, 4, 4), (4, 4, 4))
     (ref,) = grid.plan((0, 0, 0), (4, 4, 4)).refs()
     with pytest.raises(error, match=r"^s/0-4_0-4_0-4: .*strange chunk of uint8, shape \(4, 4, 4, 1\)"):
-        reader.paste(ref, np.zeros((4, 4, 4, 1), np.uint8), slice(0, 1, 1), 0)
+        reader.paster(np.zeros((4, 4, 4, 1), np.uint8), slice(0, 1, 1), 0)(ref)
 
 
 # ----------------------------------------------------------------- more than there is
@@ -369,8 +368,8 @@ def test_a_huge_chunk_size_and_a_tiny_chunk(
         assert vol[last].item() == 0
         with pytest.raises(TooLargeError, match=key):
             vol[last] = 1  # the rest of the chunk would have to be made
-        with pytest.raises(ArgumentError if encoding == "jpeg" and side < 10**9 else TooLargeError):
-            vol[...] = 1  # jpeg knows no such image
+        with pytest.raises(TooLargeError):
+            vol[...] = 1
     assert not any(vol.exists(vol.bounds).values())
 
 

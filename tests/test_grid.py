@@ -1,5 +1,6 @@
 """The chunk grid: every wanted voxel comes from exactly one chunk, under its true name."""
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -92,3 +93,36 @@ def test_a_plan_of_a_million_million_chunks_is_small() -> None:
     plan = grid.plan((0, 0, 0), grid.size)
     assert len(plan) == 10**12
     assert next(plan.refs(10**12 - 1)).key.endswith("639936-640000_639936-640000_639936-640000")
+
+
+@given(requests())
+def test_a_plan_knows_whether_all_its_chunks_are_whole(
+    request: tuple[ChunkGrid, list[int], list[int], list[int]],
+) -> None:
+    plan = request[0].plan(*request[1:])
+    assert plan.whole == all(ref.whole for ref in plan.refs())
+
+
+@given(st.integers(-5000, 5000), st.integers(1, 3), st.integers(0, 9000), st.sampled_from([1, 1, 2, 7]))
+def test_a_long_axis_is_walked_without_being_listed(offset: int, chunk: int, start: int, step: int) -> None:
+    grid = ChunkGrid("s", (offset, 0, 0), (10_000, 2, 1), (chunk, 1, 1))
+    plan = grid.plan((offset + start, 0, 0), (offset + 10_000, 2, 1), (step, 1, 1))
+    keys = [ref.key for ref in plan.refs()]
+    voxels = range(offset + start, offset + 10_000, step)
+    begins = sorted({voxel - (voxel - offset) % chunk for voxel in voxels})
+    ends = [min(begin + chunk, offset + 10_000) for begin in begins]
+    row = [f"{begin}-{end}" for begin, end in zip(begins, ends, strict=True)]
+    assert keys == [f"s/{x}_{y}_0-1" for y in ("0-1", "1-2") for x in row]
+
+
+def test_an_axis_of_a_million_chunks_costs_no_list() -> None:
+    grid = ChunkGrid("s", (0, 0, 0), (10**8, 1, 1), (100, 1, 1))
+    tracemalloc.start()
+    try:
+        plan = grid.plan((0, 0, 0), grid.size)
+        keys = sum(1 for _ in plan.refs(0, 10_000))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (len(plan), keys) == (10**6, 10_000)
+    assert peak < 2**20

@@ -163,8 +163,8 @@ def test_every_chunk_is_fetched_once(vol: CloudVolume, monkeypatch: pytest.Monke
     vol[...] = 1
     reader = vol._layer.scale(0).reader
     fetched: list[str] = []
-    get = reader._get
-    monkeypatch.setattr(reader, "_get", lambda key, *rest: (fetched.append(key), get(key, *rest))[1])
+    get = reader._read_into
+    monkeypatch.setattr(reader, "_read_into", lambda key, *rest: (fetched.append(key), get(key, *rest))[1])
     assert len(list(vol.slices())) == 20
     assert len(fetched) == len(set(fetched)) == 12
     before = threading.active_count()

@@ -1,140 +1,177 @@
 """Chunks of one scale into an array: fetch, decompress, decode, paste."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from precomp.engine.cache import ChunkCache
+from precomp.engine.decode import LARGEST, ChunkDecoder
 from precomp.engine.objects import Objects
-from precomp.errors import (
-    ChunkDecodeError,
-    EmptyVolumeError,
-    MissingDependencyError,
-    PrecompError,
-    TooLargeError,
-)
+from precomp.engine.rows import copy_rows
+from precomp.engine.scratch import Scratch
+from precomp.errors import EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
-from precomp.interfaces import (
-    Blob,
-    Buffer,
-    ByteRange,
-    ChunkSpec,
-    Codec,
-    DecodesInto,
-    GetsRanges,
-    ReadsRanges,
-    Slices4,
-)
+from precomp.interfaces import Blob, ByteRange, ChunkSpec, Codec, GetsRanges, ReadsInto, Slices4
 
 __all__ = ["ChunkReader"]
 
-_LARGEST = 2**62  # bytes; no store holds a larger object, and C libraries take no larger number
+_LARGEST_READ_INTO = 2**26  # bytes; whether a larger chunk is there at all is looked up before there is room
 
 
 class ChunkReader:
     """Reads the chunks of one scale. Safe to share between threads."""
 
     def __init__(
-        self, objects: Objects, codec: Codec, encoding: str, dtype: np.dtype[Any], channels: int
+        self,
+        objects: Objects,
+        codec: Codec,
+        encoding: str,
+        dtype: np.dtype[Any],
+        channels: int,
+        cache: ChunkCache | None = None,
     ) -> None:
-        self._objects = objects
         store = objects.store
+        self.decoder = ChunkDecoder(objects, codec, encoding, dtype, channels)
+        self._objects = objects
+        self._all = slice(0, channels, 1)
         self._get = store.get
         self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
-        self._codec = codec
-        self._encoding = encoding
-        self._dtype = dtype
-        self._channels = channels
-        self._exact = self._ranges = codec if isinstance(codec, ReadsRanges) else None
-        self._into = codec if isinstance(codec, DecodesInto) else None
+        self._read_into = store.read_into if isinstance(store, ReadsInto) else None
+        self._ranges = self.decoder.exact
+        self._cache = ChunkCache() if cache is None else cache
+        self._scope = (objects.place, encoding, dtype, channels)
 
     @property
     def partial(self) -> bool:
         """True where a part of a chunk costs less than the whole, as far as is known."""
-        return self._ranges is not None
+        return self._ranges is not None and not self._cache.limit
 
     def spec(self, ref: ChunkRef) -> ChunkSpec:
         """What the stored chunk is, by the info."""
-        return ChunkSpec((*ref.shape, self._channels), self._dtype)
+        return self.decoder.spec(ref.shape)
 
-    def paste(self, ref: ChunkRef, out: NDArray[Any], channels: slice, fill: Any) -> None:
-        """Write the wanted voxels of the chunk into `out`, shape (x, y, z, channel) of the request.
-
-        `channels` are those of the volume that `out` holds. A missing chunk becomes `fill`; where
-        that is None it raises EmptyVolumeError. Raises ChunkDecodeError, TooLargeError, StoreError.
-        """
-        try:
-            self._paste(ref, out[ref.target], channels, fill)
-        except TooLargeError:
-            raise
-        except MemoryError as error:
-            raise self._damaged(ref.key, self.spec(ref), error) from error
-
-    def _paste(self, ref: ChunkRef, target: NDArray[Any], channels: slice, fill: Any) -> None:
-        voxels = self._part(ref, channels)
-        if voxels is None:
-            blob = self._whole(ref)
-            if blob is None:
-                target[...] = self._missing(ref.key, fill)
-                return
-            if self._into is not None:
-                self._decode_into(self._into, ref, blob, (*ref.source, channels), target)
-                return
-            voxels = self.decode(ref, blob)[(*ref.source, channels)]
-        target[...] = voxels
-
-    def _whole(self, ref: ChunkRef) -> Blob | None:
-        if self._get_ranges is None:
-            return self._get(ref.key)
-        # Where ranges cost nothing, what is far too long is found without reading all of it.
-        most = 2 * self.limit(ref) + 2**16
-        blob = self._get(ref.key, ByteRange(0, most))
-        if blob is not None and blob.size is not None and blob.size > most:
-            wrong = ValueError(f"found {blob.size} bytes, more than any such chunk has")
-            raise self._damaged(ref.key, self.spec(ref), wrong) from wrong
-        return blob
+    def limit(self, ref: ChunkRef) -> int:
+        """The most bytes that the chunk can have once decompressed."""
+        return self.decoder.limit(self.spec(ref))
 
     def decode(self, ref: ChunkRef, blob: Blob) -> NDArray[Any]:
         """Decode a whole chunk; shape (x, y, z, channel), possibly a read-only view of the blob."""
-        spec = self.spec(ref)
-        data = self._plain(ref.key, blob, spec)
+        return self.decoder.decode(ref.key, self.spec(ref), blob)
+
+    def forget(self, ref: ChunkRef) -> None:
+        """Drop the chunk from the cache: it has been written, or may have been."""
+        if self._cache.limit:
+            self._cache.drop(self._cached_as(ref))
+
+    def paster(self, out: NDArray[Any], channels: slice, fill: Any) -> Callable[[ChunkRef], None]:
+        """Return a function, for one thread, that writes the wanted voxels of a chunk into `out`.
+
+        `out` has the shape (x, y, z, channel) of the request, `channels` are those of the volume that it
+        holds. A missing chunk becomes `fill`; where that is None it raises EmptyVolumeError. The
+        function raises ChunkDecodeError, TooLargeError, StoreError.
+        """
+        scratch = Scratch()
+        caching, all_channels = bool(self._cache.limit), channels == self._all
+
+        def paste(ref: ChunkRef) -> None:
+            spec = self.decoder.spec(ref.shape)
+            try:
+                target = out[ref.target]
+                box = (*ref.source, channels)
+                whole = ref.whole and all_channels
+                if caching:
+                    chunk = self._cached(ref, spec)
+                    voxels = None if chunk is None else chunk[box]
+                else:
+                    voxels = self._quick(ref, spec, box, whole, scratch)
+                    if voxels is None:
+                        voxels = self._slow(ref, spec, box, whole, target)
+                if voxels is None:
+                    target[...] = self._missing(ref.key, fill)
+                elif voxels is not target:
+                    copy_rows(target, voxels)
+            except TooLargeError:
+                raise
+            except MemoryError as error:
+                raise self.decoder.damaged(ref.key, spec, error) from error
+
+        return paste
+
+    def _quick(
+        self, ref: ChunkRef, spec: ChunkSpec, box: Slices4, whole: bool, scratch: Scratch
+    ) -> NDArray[Any] | None:
+        """The voxels of a plain chunk of a known size, in `scratch`; None where it is anything else."""
+        codec, read_into, key = self._ranges, self._read_into, ref.key
+        if codec is None or read_into is None:
+            return None
+        size = codec.stored_size(spec)
+        ranges = None if whole else codec.byte_ranges(spec, box)
+        if (size if ranges is None else sum(stop - start for start, stop in ranges)) > _LARGEST_READ_INTO:
+            return None
+        if ranges is None:
+            data = scratch.take(size)
+            if not read_into(key, size, ((0, data),)):
+                return None
+            voxels = self.decoder.decode_plain(key, spec, data)
+            return voxels if whole else voxels[box]
+        parts = scratch.split(ranges)
+        if not read_into(key, size, parts):
+            return None
+        return self.decoder.decode_ranges(key, spec, [memory for _, memory in parts], box)
+
+    def _slow(
+        self, ref: ChunkRef, spec: ChunkSpec, box: Slices4, whole: bool, target: NDArray[Any]
+    ) -> NDArray[Any] | None:
+        """The voxels of a chunk however it is stored, `target` where they are there already; None: absent."""
+        if not whole and self._read_into is None:
+            voxels = self._part(ref.key, spec, box)
+            if voxels is not None:
+                return voxels
+        blob = self._fetch(ref.key, spec)
+        if blob is None:
+            return None
+        if self.decoder.decode_into(ref.key, spec, blob, box, target):
+            return target
+        voxels = self.decoder.decode(ref.key, spec, blob)
+        return voxels if whole else voxels[box]
+
+    def _cached(self, ref: ChunkRef, spec: ChunkSpec) -> NDArray[Any] | None:
+        """The whole chunk out of the cache, or fetched and kept there; None: absent."""
+        name = self._cached_as(ref)
+        chunk = self._cache.get(name)
+        if chunk is not None:
+            return chunk
+        token = self._cache.begin(name)
         try:
-            voxels = self._codec.decode(data, spec)
-            if voxels.shape != spec.shape or voxels.dtype != spec.dtype:
-                raise ValueError(f"the codec returned {voxels.dtype}, shape {voxels.shape}")
-        except Exception as error:
-            raise self._damaged(ref.key, spec, error) from error
-        return voxels
+            blob = self._fetch(ref.key, spec)
+            chunk = None if blob is None else self.decoder.decode(ref.key, spec, blob)
+        finally:
+            self._cache.keep(name, token, chunk)
+        return chunk
 
-    def _decode_into(
-        self, codec: DecodesInto, ref: ChunkRef, blob: Blob, box: Slices4, target: NDArray[Any]
-    ) -> None:
-        spec = self.spec(ref)
-        data = self._plain(ref.key, blob, spec)
-        try:
-            codec.decode_into(data, spec, box, target)
-        except Exception as error:
-            raise self._damaged(ref.key, spec, error) from error
+    def _cached_as(self, ref: ChunkRef) -> Hashable:
+        return self._scope, ref.key, ref.shape
 
-    def _get_parts(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
-        if len(ranges) == 1:
-            blob = self._get(key, ranges[0])
-            return None if blob is None else [blob]
-        # Parts fetched one by one could be of two versions of the chunk.
-        return None if self._get_ranges is None else self._get_ranges(key, ranges)
+    def _fetch(self, key: str, spec: ChunkSpec) -> Blob | None:
+        if self._get_ranges is None:
+            return self._get(key)
+        # Where ranges cost nothing, what is far too long is found without reading all of it.
+        most = 2 * self.decoder.limit(spec) + 2**16
+        blob = self._get(key, ByteRange(0, most))
+        if blob is not None and blob.size is not None and blob.size > most:
+            wrong = ValueError(f"found {blob.size} bytes, more than any such chunk has")
+            raise self.decoder.damaged(key, spec, wrong) from wrong
+        return blob
 
-    def _part(self, ref: ChunkRef, channels: slice) -> NDArray[Any] | None:
+    def _part(self, key: str, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
         """The wanted voxels from just their bytes; None where the whole chunk has to be read."""
         codec = self._ranges
-        if codec is None or (ref.whole and channels == slice(0, self._channels, 1)):
+        if codec is None or spec.nbytes > LARGEST:  # what is stored is shorter, and refused for that
             return None
-        spec = self.spec(ref)
-        if spec.nbytes > _LARGEST:
-            return None  # what is stored is shorter, and refused for that
-        box = (*ref.source, channels)
         ranges = codec.byte_ranges(spec, box)
-        blobs = None if ranges is None else self._get_parts(ref.key, ranges)
+        blobs = None if ranges is None else self._get_parts(key, ranges)
         if blobs is None:
             return None
         for blob in blobs:
@@ -143,38 +180,15 @@ class ChunkReader:
                 return None
             if blob.size != codec.stored_size(spec):
                 wrong = ValueError(f"expected {codec.stored_size(spec)} bytes, found {blob.size}")
-                raise self._damaged(ref.key, spec, wrong) from wrong
-        try:
-            return codec.decode_ranges([blob.data for blob in blobs], spec, box)
-        except Exception as error:
-            raise self._damaged(ref.key, spec, error) from error
+                raise self.decoder.damaged(key, spec, wrong) from wrong
+        return self.decoder.decode_ranges(key, spec, [blob.data for blob in blobs], box)
 
-    def limit(self, ref: ChunkRef) -> int:
-        """The most bytes that the chunk can have once decompressed."""
-        return self._limit(self.spec(ref))
-
-    def _limit(self, spec: ChunkSpec) -> int:
-        # No sane encoding of a chunk is longer than this; what is longer is a bomb.
-        size = 4 * spec.nbytes + 2**20 if self._exact is None else self._exact.stored_size(spec)
-        return min(size, _LARGEST)
-
-    def _plain(self, key: str, blob: Blob, spec: ChunkSpec) -> Buffer:
-        if blob.content_encoding is None:
-            return blob.data
-        return self._objects.plain(key, blob, self._limit(spec))
-
-    def _damaged(self, key: str, spec: ChunkSpec, error: Exception) -> PrecompError:
-        what = f"a {self._encoding} chunk of {spec.dtype}, shape {spec.shape}"
-        if isinstance(error, MemoryError):
-            return TooLargeError(
-                f"{self._objects.where(key)}: not enough memory for {what} ({spec.nbytes} bytes)"
-            )
-        if isinstance(error, ImportError):
-            return MissingDependencyError(f"{self._objects.where(key)}: {what} cannot be decoded: {error}")
-        return ChunkDecodeError(
-            f"{self._objects.where(key)}: expected {what}, found damaged data ({error}); "
-            "restore the chunk or write it again"
-        )
+    def _get_parts(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        if len(ranges) == 1:
+            blob = self._get(key, ranges[0])
+            return None if blob is None else [blob]
+        # Parts fetched one by one could be of two versions of the chunk.
+        return None if self._get_ranges is None else self._get_ranges(key, ranges)
 
     def _missing(self, key: str, fill: Any) -> Any:
         if fill is None:

@@ -8,34 +8,40 @@ import itertools
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeAlias
 
 from precomp.grid import ChunkRef, Plan
 
-__all__ = ["for_each"]
+__all__ = ["Task", "for_each"]
 
 # A future per chunk costs as much as pasting it; a batch is a run of neighbours in memory.
 _BATCHES_PER_WORKER = 8
+_LARGEST_BATCH = 1024  # chunks; the bar moves, and an error stops the others, before long
+
+Task: TypeAlias = Callable[[ChunkRef], None]
 
 
 def for_each(
     plan: Plan,
-    task: Callable[[ChunkRef], None],
+    make_task: Callable[[], Task],
     workers: int,
     tick: Callable[[int], object] | None = None,
 ) -> None:
-    """Call `task` once for every chunk of `plan` on up to `workers` threads.
+    """Call a task once for every chunk of `plan`, on up to `workers` threads.
 
-    The first error stops all workers and is raised, once none of them runs any more; so does an
-    interrupt of the caller's thread. `tick(n)` is called, from any thread, when `n` more chunks are done.
+    Each thread makes a task of its own, which may keep memory from one chunk to the next. The first
+    error stops all workers and is raised, once none of them runs any more; so does an interrupt of the
+    caller's thread. `tick(n)` is called, from any thread, when `n` more chunks are done.
     """
     workers = min(workers, len(plan))
     if workers <= 1:  # one voxel is read in less time than the rest would take
+        task = make_task()
         for ref in plan.refs():
             task(ref)
             if tick is not None:
                 tick(1)
         return
-    job = _Job(plan, task, workers, tick)
+    job = _Job(plan, make_task, workers, tick)
     threads: list[threading.Thread] = []
     try:
         _start(job.help, threads, workers - 1)
@@ -61,13 +67,13 @@ class _Job:
     def __init__(
         self,
         plan: Plan,
-        task: Callable[[ChunkRef], None],
+        make_task: Callable[[], Task],
         workers: int,
         tick: Callable[[int], object] | None,
     ) -> None:
-        self._plan, self._task, self._tick = plan, task, tick
+        self._plan, self._make_task, self._tick = plan, make_task, tick
         self._count = len(plan)
-        self._batch = max(1, self._count // (workers * _BATCHES_PER_WORKER))
+        self._batch = max(1, min(self._count // (workers * _BATCHES_PER_WORKER), _LARGEST_BATCH))
         self._starts = itertools.count(0, self._batch)
         self._taking = threading.Lock()
         self._stop = threading.Event()
@@ -84,6 +90,7 @@ class _Job:
     def work(self) -> None:
         """Take batches until none is left or somebody failed."""
         try:
+            task = self._make_task()
             while not self._stop.is_set():
                 with self._taking:
                     start = next(self._starts)
@@ -93,7 +100,7 @@ class _Job:
                 for ref in self._plan.refs(start, stop):
                     if self._stop.is_set():
                         return
-                    self._task(ref)
+                    task(ref)
                 if self._tick is not None:
                     self._tick(stop - start)
         except BaseException as error:  # noqa: BLE001  carried to the caller's thread

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
+from precomp.engine.rows import copy_rows
+from precomp.engine.scratch import Scratch
 from precomp.engine.update import update
 from precomp.engine.workers import for_each
 from precomp.errors import ArgumentError, EmptyVolumeError, PrecompError, StoreError, TooLargeError
@@ -60,34 +62,46 @@ class ChunkWriter:
         (it is left as it is), TooLargeError and StoreError.
         """
         if self.fill is None and not (plan.whole and channels is None):
-            for_each(plan, lambda ref: self._require(ref, channels), workers)
+            for_each(plan, lambda: lambda ref: self._require(ref, channels), workers)
+        for_each(plan, lambda: self._storer(voxels, channels), workers, tick)
+
+    def _storer(self, voxels: NDArray[Any], channels: slice | None) -> Callable[[ChunkRef], None]:
+        """Return a function, for one thread, that stores one chunk of `voxels`."""
+        scratch = Scratch()
 
         def store(ref: ChunkRef) -> None:
             try:
                 if ref.whole and channels is None:
-                    self._put(ref, voxels)
+                    self._put(ref, voxels[ref.target], scratch)
                 else:
-                    self._merge(ref, voxels, slice(None) if channels is None else channels)
+                    self._merge(ref, voxels[ref.target], slice(None) if channels is None else channels)
             except TooLargeError:
                 raise
             except MemoryError as error:
                 raise self._too_large(ref) from error
+            finally:
+                self.reader.forget(ref)  # after a failure nobody knows what is stored
 
-        for_each(plan, store, workers, tick)
+        return store
 
-    def _put(self, ref: ChunkRef, voxels: NDArray[Any]) -> None:
-        chunk = voxels[ref.target]
+    def _put(self, ref: ChunkRef, chunk: NDArray[Any], scratch: Scratch) -> None:
         if self._is_black(chunk):
             self.objects.store.delete([ref.key])
-        else:
-            self.objects.store.put(ref.key, self._blob(ref, chunk))
+            return
+        spec = self.reader.spec(ref)
+        if not (chunk.flags.f_contiguous and chunk.dtype == spec.dtype):
+            # In stored order, so that no codec has to copy it, and in memory that is used again.
+            ordered: NDArray[Any] = np.ndarray(spec.shape, spec.dtype, scratch.take(spec.nbytes), order="F")
+            copy_rows(ordered, chunk)
+            chunk = ordered
+        self.objects.store.put(ref.key, self._blob(ref, chunk))
 
     def _merge(self, ref: ChunkRef, voxels: NDArray[Any], channels: slice) -> None:
         store = self.objects.store
 
         def modify(blob: Blob | None) -> Blob | None:
             chunk = self._base(ref, blob)
-            chunk[(*ref.source, channels)] = voxels[ref.target]
+            chunk[(*ref.source, channels)] = voxels
             # Without a lock a deletion could take another writer's chunk with it.
             may_go = blob is None or isinstance(store, SupportsUpdate)
             return None if may_go and self._is_black(chunk) else self._blob(ref, chunk)
@@ -95,7 +109,11 @@ class ChunkWriter:
         update(store, ref.key, modify)
 
     def _is_black(self, chunk: NDArray[Any]) -> bool:
-        return self.delete_if is not None and bool((chunk == self.delete_if).all())
+        if self.delete_if is None:
+            return False
+        # NaN, the background of some float volumes, does not equal itself.
+        black = chunk == self.delete_if if self.delete_if == self.delete_if else np.isnan(chunk)
+        return bool(black.all())
 
     def _require(self, ref: ChunkRef, channels: slice | None) -> None:
         if (channels is not None or not ref.whole) and self.objects.store.stat(ref.key) is None:
@@ -125,15 +143,14 @@ class ChunkWriter:
         )
 
     def _blob(self, ref: ChunkRef, chunk: NDArray[Any]) -> Blob:
-        native = np.asarray(chunk, dtype=self.reader.spec(ref).dtype)
         try:
-            data: Buffer = self.codec.encode(native)
+            data = _bytes(self.codec.encode(chunk), "encode")
         except MemoryError:
             raise
         except Exception as error:
             raise ArgumentError(
                 f"{self.objects.where(ref.key)}: {self.encoding} cannot hold these voxels, "
-                f"{native.dtype} of shape {native.shape}: {error}"
+                f"{chunk.dtype} of shape {chunk.shape}: {error}"
             ) from error
         return self.compressed(data)
 
@@ -143,9 +160,16 @@ class ChunkWriter:
             return Blob(data, cache_control=self.cache_control)
         name, compressor = self.compression
         try:
-            data = compressor.compress(data)
+            data = _bytes(compressor.compress(data), "compress")
         except (PrecompError, MemoryError):
             raise
         except Exception as error:
             raise StoreError(f"{self.objects.place}: {name} cannot compress a chunk: {error}") from error
         return Blob(data, name, cache_control=self.cache_control)
+
+
+def _bytes(data: Any, method: str) -> Buffer:
+    """What a plugin made, if it is what it promised to make."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the plugin's {method} returned {type(data).__name__}, expected bytes")
+    return data

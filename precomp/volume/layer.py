@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from precomp import jsonio, url
+from precomp.engine.cache import ChunkCache
 from precomp.engine.objects import Objects
 from precomp.errors import (
     ChunkDecodeError,
@@ -46,6 +47,7 @@ class Layer:
         self._document: InfoDocument | None = None
         self._provenance: Provenance | None = None
         self._fetched = False
+        self.cache = ChunkCache()
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without what is opened; stores belong to a process."""
@@ -56,11 +58,13 @@ class Layer:
             "_document": self._document,
             "_provenance": self._provenance,
             "_fetched": self._fetched,
+            "_cache_limit": self.cache.limit,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open anew in this process."""
-        self.__dict__.update(state, _opened={}, _scales={})
+        limit = state.pop("_cache_limit")
+        self.__dict__.update(state, _opened={}, _scales={}, cache=ChunkCache(limit))
         self.protocol = self.registry.protocol(self.path.scheme)
 
     def objects(self, path: CloudPath | None = None) -> Objects:
@@ -172,7 +176,7 @@ class Layer:
             )
         place, folder = url.resolve(self.path, scale.key)
         grid = ChunkGrid.of(scale, folder)  # the store's name for the scale's key
-        return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place))
+        return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place), self.cache)
 
     def _fetch_info(self, path: CloudPath) -> Any:
         data = self._read(path, "info")

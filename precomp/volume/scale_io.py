@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 
+from precomp.engine.cache import ChunkCache
 from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
 from precomp.errors import MissingDependencyError
-from precomp.grid import ChunkGrid
+from precomp.grid import ChunkGrid, ChunkRef
 from precomp.hookspecs import CodecPlugin
 from precomp.info import VolumeInfo
 from precomp.interfaces import Codec
@@ -29,13 +30,20 @@ class ScaleIO:
     """
 
     def __init__(
-        self, registry: Registry, name: str, info: VolumeInfo, mip: int, grid: ChunkGrid, objects: Objects
+        self,
+        registry: Registry,
+        name: str,
+        info: VolumeInfo,
+        mip: int,
+        grid: ChunkGrid,
+        objects: Objects,
+        cache: ChunkCache,
     ) -> None:
-        """`name` stands in errors, `gs://b/ds/layer/info`."""
+        """`name` stands in errors, `gs://b/ds/layer/info`; `cache` keeps decoded chunks."""
         self.info = info
         self.grid = grid
         self.objects = objects
-        self._registry, self._name, self._mip = registry, name, mip
+        self._registry, self._name, self._mip, self._cache = registry, name, mip, cache
 
     @property
     def key(self) -> str:
@@ -61,7 +69,14 @@ class ScaleIO:
     @cached_property
     def reader(self) -> ChunkReader:
         """Reads the chunks. Raises as `codec` does."""
-        return ChunkReader(self.objects, self.codec, self.encoding, self.info.dtype, self.info.num_channels)
+        return ChunkReader(
+            self.objects, self.codec, self.encoding, self.info.dtype, self.info.num_channels, self._cache
+        )
+
+    def forget(self, ref: ChunkRef) -> None:
+        """Drop a chunk from the cache: it has been written, or may have been."""
+        if self._cache.limit:
+            self.reader.forget(ref)
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def _copy_objects(
             copy_of = Blob(blob.data, blob.content_encoding, blob.content_type, cache)
         there.objects.store.put(key, copy_of)
 
-    for_each(voxels.plan_box(here, box), copy_one, source._workers(), tick)
+    for_each(voxels.plan_box(here, box), lambda: copy_one, source._workers(), tick)
 
 
 def _copy_voxels(

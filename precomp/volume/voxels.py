@@ -54,7 +54,7 @@ def read(
         voxels[...] = background
     plan = io.grid.plan(request.minpt, request.maxpt, request.step)
     reader, channels = io.reader, request.channels
-    for_each(plan, lambda ref: reader.paste(ref, voxels, channels, fill), workers, tick)
+    for_each(plan, lambda: reader.paster(voxels, channels, fill), workers, tick)
     return voxels
 
 
@@ -108,7 +108,7 @@ def exists(io: ScaleIO, box: Bbox, workers: int) -> dict[str, bool]:
     def look(ref: ChunkRef) -> None:
         found[key + ref.key[start:]] = stat(ref.key) is not None
 
-    for_each(plan, look, workers)
+    for_each(plan, lambda: look, workers)
     return found
 
 
@@ -117,8 +117,14 @@ def delete(io: ScaleIO, box: Bbox, workers: int, tick: Tick | None = None) -> No
     plan = plan_box(io, box)
     if not plan.whole:
         raise AlignmentError(f"{misaligned(io, box)}; delete whole chunks")
-    remove = io.objects.store.delete
-    for_each(plan, lambda ref: remove([ref.key]), workers, tick)
+
+    def remove(ref: ChunkRef) -> None:
+        try:
+            io.objects.store.delete([ref.key])
+        finally:
+            io.forget(ref)
+
+    for_each(plan, lambda: remove, workers, tick)
 
 
 def misaligned(io: ScaleIO, box: Bbox) -> str:
