@@ -2,7 +2,8 @@
 
 import os
 import re
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from precomp.geometry import Bbox
 from precomp.imaging import Axis, save_slices
 
 __all__ = ["VolumeCutout"]
+
+Corners: TypeAlias = tuple[Sequence[int], Sequence[int]]
 
 
 class VolumeCutout(np.ndarray[Any, np.dtype[Any]]):
@@ -40,7 +43,7 @@ class VolumeCutout(np.ndarray[Any, np.dtype[Any]]):
     layer: str = ""
     mip: int | None = None
     layer_type: str = ""
-    _bounds: Bbox | None = None
+    _bounds: Bbox | Corners | None = None
 
     @classmethod
     def wrap(
@@ -51,17 +54,17 @@ class VolumeCutout(np.ndarray[Any, np.dtype[Any]]):
         layer: str,
         mip: int,
         layer_type: str,
-        bounds: Bbox | None,
+        bounds: Bbox | Corners | None,
     ) -> Self:
         """Return a view of `array`, shape (x, y, z, channel), that fills `bounds`; nothing is copied.
 
-        `bounds` is None where the array is no solid box (read with a step above 1, say). Raises
-        ArgumentError where array and box differ in shape.
+        `bounds` is a Bbox, or its two corners, which cost less to make; None where the array is no solid
+        box (read with a step above 1, say). Raises ArgumentError where array and box differ in shape.
         """
         cut = np.asarray(array).view(cls)
         cut.dataset_name, cut.layer, cut.mip, cut.layer_type = dataset_name, layer, mip, layer_type
         cut._bounds = bounds
-        if cut.ndim != 4 or cut.bounds is not bounds:
+        if cut.ndim != 4 or (bounds is not None and not _fill(cut.shape, bounds)):
             raise ArgumentError(
                 f"array: expected shape (x, y, z, channel) that fills {bounds}, found {cut.shape}; "
                 "pass the box that the voxels were read from"
@@ -78,10 +81,11 @@ class VolumeCutout(np.ndarray[Any, np.dtype[Any]]):
         """The voxels of the volume that the first three axes cover; None where that is not known."""
         box = self._bounds
         # `cut.shape = ...` changes an array in place and tells nobody.
-        if box is None or self.ndim not in (3, 4):
+        if box is None or self.ndim not in (3, 4) or not _fill(self.shape, box):
             return None
-        fits = all(high - low == n for low, high, n in zip(box.minpt, box.maxpt, self.shape, strict=False))
-        return box if fits else None
+        if isinstance(box, tuple):
+            box = self._bounds = Bbox(*box)
+        return box
 
     @property
     def num_channels(self) -> int | None:
@@ -172,6 +176,12 @@ class VolumeCutout(np.ndarray[Any, np.dtype[Any]]):
         return save_slices(
             voxels, directory, axis=axis, channel=channel, image_format=image_format, labels=labels
         )
+
+
+def _fill(shape: Sequence[int], box: Bbox | Corners) -> bool:
+    """Tell whether an array's first three axes are as long as the box."""
+    (x0, y0, z0), (x1, y1, z1) = box if isinstance(box, tuple) else (box.minpt, box.maxpt)
+    return tuple(shape[:3]) == (x1 - x0, y1 - y0, z1 - z0)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ the product is walked lazily. Plain ints throughout; this runs once per chunk.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import attrs
 
@@ -88,6 +88,19 @@ class _Axis(NamedTuple):
     def part(self, number: int) -> _Part:
         """The share of the chunk that is `number` chunks with wanted voxels behind the first."""
         offset, end, chunk, first, stop, step, skipped, _ = self
+        if step == 1:  # nearly always, and then simpler
+            begin = first - (first - offset) % chunk + number * chunk
+            limit = begin + chunk if begin + chunk < end else end
+            low = first if first > begin else begin
+            high = stop if stop < limit else limit
+            start = skipped + low - first
+            return _Part(
+                f"{begin}-{limit}",
+                limit - begin,
+                slice(low - begin, high - begin, 1),
+                slice(start, start + high - low),
+                high - low == limit - begin,
+            )
         if step <= chunk:  # no chunk is jumped over
             begin = first - (first - offset) % chunk + number * chunk
             before = -((first - begin) // step) if begin > first else 0
@@ -108,26 +121,54 @@ class _Axis(NamedTuple):
         )
 
 
-class Plan:
+class Plan(Protocol):
     """The chunks of one request, x fastest; any run of them can be walked on its own."""
+
+    def __len__(self) -> int:
+        """How many chunks there are."""
+        ...
+
+    @property
+    def whole(self) -> bool:
+        """True where the request covers every chunk it touches wholly."""
+        ...
+
+    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkRef]:
+        """Yield the chunks number `start` to `stop` (exclusive)."""
+        ...
+
+
+class _SinglePlan(tuple[ChunkRef]):
+    """The plan of a request that one chunk holds."""
+
+    __slots__ = ()
+
+    @property
+    def whole(self) -> bool:
+        return self[0].whole
+
+    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkRef]:
+        return iter(self[start:stop])
+
+
+class _BoxPlan:
+    """The plan of a box of chunks, from its three axes."""
 
     __slots__ = ("_axes", "_count", "_listed", "_prefix")
 
     def __init__(self, prefix: str, axes: tuple[_Axis, _Axis, _Axis], count: int) -> None:
         self._prefix, self._axes, self._count = prefix, axes, count
-        self._listed = [axis.parts(0, axis.chunks) if axis.chunks <= _MOST_LISTED else None for axis in axes]
+        x, y, z = axes
+        self._listed = _listed(x), _listed(y), _listed(z)
 
     def __len__(self) -> int:
-        """How many chunks there are."""
         return self._count
 
     @property
     def whole(self) -> bool:
-        """True where the request covers every chunk it touches wholly."""
         return not self._count or all(axis.whole for axis in self._axes)
 
     def refs(self, start: int = 0, stop: int | None = None) -> Iterator[ChunkRef]:
-        """Yield the chunks number `start` to `stop` (exclusive)."""
         prefix, nx, ny = self._prefix, self._axes[0].chunks, self._axes[1].chunks
         stop = self._count if stop is None else min(stop, self._count)
         while start < stop:
@@ -150,6 +191,10 @@ class Plan:
     def _parts(self, axis: int, start: int, stop: int) -> list[_Part]:
         listed = self._listed[axis]
         return self._axes[axis].parts(start, stop) if listed is None else listed[start:stop]
+
+
+def _listed(axis: _Axis) -> list[_Part] | None:
+    return axis.parts(0, axis.chunks) if axis.chunks <= _MOST_LISTED else None
 
 
 @attrs.frozen
@@ -188,6 +233,8 @@ class ChunkGrid:
         Parts of the request outside the volume have no chunk; the targets count from `minpt` still.
         Raises TooLargeError for more chunks than anybody can wait for.
         """
+        if steps == (1, 1, 1) and (only := self._only(minpt, maxpt)) is not None:
+            return _SinglePlan((only,))
         x, y, z = map(_axis, self.offset, self.stop, self.chunk, minpt, maxpt, steps)
         count = x.chunks * y.chunks * z.chunks
         if count > _MAX_CHUNKS:
@@ -195,7 +242,29 @@ class ChunkGrid:
                 f"{self.folder}: the request touches {count:,} chunks, more than {_MAX_CHUNKS:,}; "
                 "work on smaller boxes in turn"
             )
-        return Plan(f"{self.folder}/", (x, y, z), count)
+        return _BoxPlan(f"{self.folder}/", (x, y, z), count)
+
+    def _only(self, minpt: Sequence[int], maxpt: Sequence[int]) -> ChunkRef | None:
+        """The chunk that holds the whole box; None where several do, or it is empty or not inside.
+
+        The same as the plan of three axes says, at a fifth of the price: that counts for single voxels.
+        """
+        (x0, y0, z0), (x1, y1, z1) = minpt, maxpt
+        (ox, oy, oz), (nx, ny, nz), (cx, cy, cz) = self.offset, self.stop, self.chunk
+        if x0 < ox or y0 < oy or z0 < oz or x0 >= x1 or y0 >= y1 or z0 >= z1:
+            return None
+        x, y, z = x0 - (x0 - ox) % cx, y0 - (y0 - oy) % cy, z0 - (z0 - oz) % cz
+        xe, ye, ze = min(x + cx, nx), min(y + cy, ny), min(z + cz, nz)
+        if x1 > xe or y1 > ye or z1 > ze:
+            return None
+        shape, size = (xe - x, ye - y, ze - z), (x1 - x0, y1 - y0, z1 - z0)
+        return ChunkRef(
+            f"{self.folder}/{x}-{xe}_{y}-{ye}_{z}-{ze}",
+            shape,
+            (slice(x0 - x, x1 - x, 1), slice(y0 - y, y1 - y, 1), slice(z0 - z, z1 - z, 1)),
+            (slice(0, size[0]), slice(0, size[1]), slice(0, size[2])),
+            shape == size,
+        )
 
     def count(self, minpt: Sequence[int], maxpt: Sequence[int]) -> int:
         """How many chunks the box touches, without planning them."""
@@ -204,6 +273,9 @@ class ChunkGrid:
 
 
 def _axis(offset: int, end: int, chunk: int, low: int, high: int, step: int) -> _Axis:
+    if step == 1 and offset <= low < high <= end:
+        chunks = (high - 1 - offset) // chunk - (low - offset) // chunk + 1
+        return _Axis(offset, end, chunk, low, high, 1, 0, chunks)
     # Voxel number `skipped` of the request is the first one that is not before the volume.
     skipped = -((low - offset) // step) if low < offset else 0
     first, stop = low + skipped * step, min(high, end)

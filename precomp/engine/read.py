@@ -108,14 +108,16 @@ class ChunkReader:
             return None
         size = codec.stored_size(spec)
         ranges = None if whole else codec.byte_ranges(spec, box)
-        if (size if ranges is None else sum(stop - start for start, stop in ranges)) > _LARGEST_READ_INTO:
-            return None
         if ranges is None:
+            if size > _LARGEST_READ_INTO:
+                return None
             data = scratch.take(size)
             if not read_into(key, size, ((0, data),)):
                 return None
             voxels = self.decoder.decode_plain(key, spec, data)
             return voxels if whole else voxels[box]
+        if sum(map(_length, ranges)) > _LARGEST_READ_INTO:
+            return None
         parts = scratch.split(ranges)
         if not read_into(key, size, parts):
             return None
@@ -197,3 +199,7 @@ class ChunkReader:
                 "fill_missing=True to read missing chunks as background"
             )
         return fill
+
+
+def _length(part: ByteRange) -> int:
+    return part.stop - part.start

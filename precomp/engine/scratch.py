@@ -30,6 +30,9 @@ class Scratch:
 
     def split(self, ranges: Sequence[ByteRange]) -> list[tuple[int, memoryview]]:
         """Return room for the bytes of each range, with where it starts."""
+        if len(ranges) == 1:  # nearly always
+            ((start, stop),) = ranges
+            return [(start, self.take(stop - start))]
         memory, place, parts = self.take(sum(stop - start for start, stop in ranges)), 0, []
         for start, stop in ranges:
             parts.append((start, memory[place : place + stop - start]))

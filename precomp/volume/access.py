@@ -1,6 +1,7 @@
 """Voxels in and out of a volume: what `vol[...]` and its kin do."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 import attrs
@@ -11,7 +12,8 @@ from precomp.cutout import VolumeCutout
 from precomp.engine.write import ChunkWriter
 from precomp.errors import ArgumentError
 from precomp.geometry import Bbox
-from precomp.progress import progress_bar
+from precomp.grid import Plan
+from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
 from precomp.volume.coordinates import box_around, convert_box
 from precomp.volume.files import mapped_file
@@ -30,6 +32,10 @@ from precomp.volume.settings import (
 from precomp.volume.slabs import SlabWriter, slices
 
 __all__ = ["Access"]
+
+# A box of a chunk's size touches 27. To ask whether there is a terminal costs as much as a voxel.
+_FEW_CHUNKS = 28
+_NO_BAR: AbstractContextManager[Tick | None] = nullcontext()
 
 
 class Access(Properties):
@@ -90,7 +96,7 @@ class Access(Properties):
             layer=self._layer.path.layer,
             mip=mip,
             layer_type=io.info.type,
-            bounds=request.box if request.step == (1, 1, 1) else None,
+            bounds=request[:2] if request.step == (1, 1, 1) else None,
         )
 
     def _request(self, io: ScaleIO, index: Any) -> Request:
@@ -106,12 +112,14 @@ class Access(Properties):
     def _fetch(
         self, io: ScaleIO, request: Request, parallel: Parallel = None, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        settings, layer = self._settings, self._layer
-        background = fitting(settings.background_color, io.info.dtype, "background_color")
-        with progress_bar(_count(io, request), f"reading {layer.path.layer}", settings.progress) as tick:
+        settings = self._settings
+        background = fitting(settings.background_color, io.dtype, "background_color")
+        plan = io.grid.plan(request.minpt, request.maxpt, request.step)
+        with self._bar(plan, "reading") as tick:
             return voxels.read(
                 io,
                 request,
+                plan,
                 background=background,
                 fill=background if settings.fill_missing else None,
                 workers=self._threads(io, request, parallel),
@@ -135,12 +143,12 @@ class Access(Properties):
             request, kept = crop(request, io.grid)
             array = array[kept]
         writer = self._writer(io)
-        with progress_bar(
-            _count(io, request), f"writing {self._layer.path.layer}", settings.progress
-        ) as tick:
+        plan = io.grid.plan(request.minpt, request.maxpt, request.step)
+        with self._bar(plan, "writing") as tick:
             voxels.write(
                 io,
                 request,
+                plan,
                 array,
                 writer,
                 partly=settings.non_aligned_writes,
@@ -196,7 +204,7 @@ class Access(Properties):
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
         box = self._chunk_box(io, bbox)
         plan = voxels.plan_box(io, box)
-        with progress_bar(len(plan), f"deleting {self._layer.path.layer}", self._settings.progress) as tick:
+        with self._bar(plan, "deleting") as tick:
             voxels.delete(io, box, self._workers(), tick)
 
     def bbox_to_mip(self, bbox: Any, mip: Mip, to_mip: Mip) -> Bbox:
@@ -216,6 +224,12 @@ class Access(Properties):
         box = parse_box(bbox, io.grid.offset, io.grid.stop, io.info.num_channels)
         return box.clamp(Bbox(io.grid.offset, io.grid.stop)) if self._settings.autocrop else box
 
+    def _bar(self, plan: Plan, verb: str) -> AbstractContextManager[Tick | None]:
+        wanted = self._settings.progress
+        if wanted is False or (wanted is None and len(plan) < _FEW_CHUNKS):
+            return _NO_BAR
+        return progress_bar(len(plan), f"{verb} {self._layer.path.layer}", wanted)
+
     def _threads(self, io: ScaleIO, request: Request, parallel: Parallel = None) -> int:
         """As many threads as were asked for; where nothing was said, none for work that gains nothing."""
         given = self._settings.parallel if parallel is None else parallel
@@ -225,7 +239,3 @@ class Access(Properties):
     def _workers(self, parallel: Parallel = None) -> int:
         wanted = self._settings.parallel if parallel is None else checked_parallel(parallel)
         return worker_count(wanted, self._layer.protocol)
-
-
-def _count(io: ScaleIO, request: Request) -> int:
-    return io.grid.count(request.minpt, request.maxpt)

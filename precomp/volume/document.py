@@ -11,8 +11,6 @@ from precomp.info import VolumeInfo
 
 __all__ = ["InfoDocument"]
 
-_ABSENT = object()
-
 
 class InfoDocument:
     """An info dict and the VolumeInfo it amounts to.
@@ -61,18 +59,18 @@ class InfoDocument:
 
         Raises InfoError after a wrong edit and ScaleNotFoundError where there is no such mip.
         """
-        raw, seen = self.raw, self._seen
-        scales = raw.get("scales")
+        seen = self._seen_scales
         try:
+            fields = self.raw.copy()  # compared as a whole: this runs at each access to a voxel
+            scales = fields.pop("scales", None)
             same = (
-                raw.keys() == seen.keys()
-                and isinstance(scales, list)
-                and len(scales) == len(seen["scales"])
-                and all(raw.get(field, _ABSENT) == seen[field] for field in seen if field != "scales")
-                and (mip >= len(scales) or scales[mip] == seen["scales"][mip])
+                isinstance(scales, list)
+                and len(scales) == len(seen)
+                and fields == self._seen_fields
+                and (mip >= len(seen) or scales[mip] == seen[mip])
             )
-        except (ValueError, RuntimeError, KeyError):
-            # Somebody put an array in, which has no truth value, or edits in another thread.
+        except (AttributeError, ValueError, RuntimeError, IndexError):
+            # No dict, an array in it, which has no truth value, or edits in another thread.
             same = False
         if not same:
             self._validate()
@@ -97,6 +95,8 @@ class InfoDocument:
         except InfoError as error:
             raise _broken(self.name, error) from error
         self._seen = _plain(self.raw, self.name)
+        self._seen_fields = {field: value for field, value in self._seen.items() if field != "scales"}
+        self._seen_scales: list[Any] = self._seen["scales"]
 
 
 def _plain(raw: Any, name: str) -> Any:

@@ -14,6 +14,8 @@ __all__ = ["Int3", "Request", "as_index", "parse_box", "parse_index", "triple", 
 
 Int3 = tuple[int, int, int]
 
+_AXES = ("x", "y", "z", "channel")
+
 
 class Request(NamedTuple):
     """Voxels `minpt` to `maxpt` (exclusive), every `step`-th, and channels of a volume."""
@@ -26,10 +28,8 @@ class Request(NamedTuple):
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape (x, y, z, channel) of the array asked for."""
-        x, y, z = (
-            -((lo - hi) // step) for lo, hi, step in zip(self.minpt, self.maxpt, self.step, strict=True)
-        )
-        return x, y, z, len(range(self.channels.start, self.channels.stop, self.channels.step))
+        (x0, y0, z0), (x1, y1, z1), (xs, ys, zs), c = self
+        return -((x0 - x1) // xs), -((y0 - y1) // ys), -((z0 - z1) // zs), -((c.start - c.stop) // c.step)
 
     @property
     def box(self) -> Bbox:
@@ -106,7 +106,9 @@ def _four(index: Any) -> list[Any]:
 
 
 def _span(item: Any, axis: int, low: int, high: int) -> tuple[int, int, int]:
-    name = ("x", "y", "z", "channel")[axis]
+    if type(item) is int:
+        return item, item + 1, 1
+    name = _AXES[axis]
     if not isinstance(item, slice):
         start = whole_number(item, f"index of axis {name}")
         return start, start + 1, 1
@@ -114,9 +116,12 @@ def _span(item: Any, axis: int, low: int, high: int) -> tuple[int, int, int]:
     if step < 1:
         advice = "flip the array afterwards" if step else "leave it out to take every voxel"
         raise ArgumentError(f"step of axis {name}: must be at least 1, got {step}; {advice}")
-    start = low if item.start is None else whole_number(item.start, f"start of axis {name}")
-    stop = high if item.stop is None else whole_number(item.stop, f"stop of axis {name}")
-    return start, max(start, stop), step
+    start, stop = item.start, item.stop
+    if type(start) is not int:
+        start = low if start is None else whole_number(start, f"start of axis {name}")
+    if type(stop) is not int:
+        stop = high if stop is None else whole_number(stop, f"stop of axis {name}")
+    return start, stop if stop > start else start, step
 
 
 def triple(value: Sequence[Any] | Any, what: str) -> Int3:

@@ -1,5 +1,6 @@
 """One scale of a layer: where its chunks are, and how they are read and written."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +26,8 @@ class ScaleIO:
 
     Attributes:
         info: of the layer.
+        dtype: of a voxel.
+        chunk_nbytes: size of a decoded chunk.
         grid: of the chunks, under the keys that `objects` knows.
         objects: where the chunks are.
     """
@@ -41,6 +44,8 @@ class ScaleIO:
     ) -> None:
         """`name` stands in errors, `gs://b/ds/layer/info`; `cache` keeps decoded chunks."""
         self.info = info
+        self.dtype = info.dtype
+        self.chunk_nbytes = math.prod(grid.chunk) * info.num_channels * self.dtype.itemsize
         self.grid = grid
         self.objects = objects
         self._registry, self._name, self._mip, self._cache = registry, name, mip, cache
@@ -70,7 +75,7 @@ class ScaleIO:
     def reader(self) -> ChunkReader:
         """Reads the chunks. Raises as `codec` does."""
         return ChunkReader(
-            self.objects, self.codec, self.encoding, self.info.dtype, self.info.num_channels, self._cache
+            self.objects, self.codec, self.encoding, self.dtype, self.info.num_channels, self._cache
         )
 
     def forget(self, ref: ChunkRef) -> None:

@@ -1,6 +1,5 @@
 """Requests against one scale: alignment is checked here, then the engine works."""
 
-import math
 from typing import Any
 
 from numpy.typing import NDArray
@@ -27,15 +26,15 @@ _QUICK_CHUNK = 2**16
 
 def is_quick(io: ScaleIO, request: Request) -> bool:
     """Tell whether one thread is as fast as many, where the store has no latency."""
-    voxel = io.info.dtype.itemsize
-    chunk = math.prod(io.grid.chunk) * io.info.num_channels * voxel
-    few = chunk <= _QUICK_CHUNK or math.prod(request.shape) * voxel <= _QUICK_REQUEST
+    x, y, z, c = request.shape
+    few = io.chunk_nbytes <= _QUICK_CHUNK or x * y * z * c * io.dtype.itemsize <= _QUICK_REQUEST
     return few and io.reader.partial  # a codec that has to decode gains from threads
 
 
 def read(
     io: ScaleIO,
     request: Request,
+    plan: Plan,
     *,
     background: Any,
     fill: Any,
@@ -45,22 +44,22 @@ def read(
 ) -> NDArray[Any]:
     """Return the voxels of `request`, shape (x, y, z, channel), Fortran order, or put them into `out`.
 
+    `plan` is that of the request.
+
     What lies outside the volume becomes `background`. Missing chunks become `fill`; None: they raise
-    EmptyVolumeError. Raises TooLargeError, ChunkDecodeError,
-    StoreError.
+    EmptyVolumeError. Raises TooLargeError, ChunkDecodeError, StoreError.
     """
-    voxels = allocate(request.shape, io.info.dtype) if out is None else out
+    voxels = allocate(request.shape, io.dtype) if out is None else out
     if not inside(request.minpt, request.maxpt, io.grid):
         voxels[...] = background
-    plan = io.grid.plan(request.minpt, request.maxpt, request.step)
-    reader, channels = io.reader, request.channels
-    for_each(plan, lambda: reader.paster(voxels, channels, fill), workers, tick)
+    for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick)
     return voxels
 
 
 def write(
     io: ScaleIO,
     request: Request,
+    plan: Plan,
     voxels: NDArray[Any],
     writer: ChunkWriter,
     *,
@@ -70,11 +69,12 @@ def write(
 ) -> None:
     """Store `voxels`, shape of `request`. `partly` allows chunks to be written in part.
 
+    `plan` is that of the request.
+
     Raises OutOfBoundsError and AlignmentError before anything is written, and what ChunkWriter raises.
     """
     advice = "a write has to lie inside; cut it, or set autocrop=True"
     check_bounds(request.minpt, request.maxpt, io.grid, advice)
-    plan = io.grid.plan(request.minpt, request.maxpt, request.step)
     channels = None if request.channels == slice(0, io.info.num_channels, 1) else request.channels
     if not partly and not (plan.whole and channels is None):
         if request.step != (1, 1, 1) or channels is not None:

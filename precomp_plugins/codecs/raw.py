@@ -5,6 +5,7 @@ specification's `volume.md` says. The place of every voxel is known, so a part o
 by byte ranges.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from precomp.interfaces import Buffer, ByteRange, ChunkSpec, Slices4
 
 __all__ = ["Raw", "precomp_register_codecs"]
 
+_LITTLE = sys.byteorder == "little"
 _MAX_RANGES = 64  # an info may claim millions of channels: nothing is planned for each of so many
 
 
@@ -48,22 +50,27 @@ class _Part(NamedTuple):
 
 
 def _part(spec: ChunkSpec, box: Slices4) -> _Part:
+    # Plain arithmetic, as this is done twice for a single voxel: ranges would cost three times as much.
     nx, ny, nz, channels = spec.shape
-    x, y, z, c = range(nx)[box[0]], range(ny)[box[1]], range(nz)[box[2]], range(channels)[box[3]]
-    if not (x and y and z and c) or min(x.step, y.step, z.step, c.step) < 1:
+    x0, x1, xs = box[0].indices(nx)
+    y0, y1, ys = box[1].indices(ny)
+    z0, z1, zs = box[2].indices(nz)
+    c0, c1, cs = box[3].indices(channels)
+    if not (x0 < x1 and y0 < y1 and z0 < z1 and c0 < c1 and xs > 0 and ys > 0 and zs > 0 and cs > 0):
         raise ArgumentError(
             f"box: expected slices with a step of 1 or more that hold voxels of shape {spec.shape}, got {box}"
         )
+    x, y, z = -((x0 - x1) // xs), -((y0 - y1) // ys), -((z0 - z1) // zs)
     voxel = spec.dtype.itemsize
     row, plane = nx * voxel, nx * ny * voxel
-    return _Part(
-        (len(x), len(y), len(z)),
-        (x.step * voxel, y.step * row, z.step * plane),
-        x[0] * voxel + y[0] * row + z[0] * plane,
-        x[-1] * voxel + y[-1] * row + z[-1] * plane + voxel,
-        nz * plane,
-        c,
-    )
+    xs, ys, zs = xs * voxel, ys * row, zs * plane
+    start = x0 * voxel + y0 * row + z0 * plane
+    stop = start + (x - 1) * xs + (y - 1) * ys + (z - 1) * zs + voxel
+    return _Part((x, y, z), (xs, ys, zs), start, stop, nz * plane, range(c0, c1, cs))
+
+
+def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if _LITTLE and dtype.isnative else dtype.newbyteorder("<")
 
 
 def _native(stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -72,8 +79,7 @@ def _native(stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
         # Masks of 0 and 255 exist; numpy relies on a bool's byte being 0 or 1.
         bits: NDArray[Any] = stored.view(np.uint8) != 0
         return bits
-    voxels: NDArray[Any] = stored.astype(dtype, copy=False)
-    return voxels
+    return stored if stored.dtype is dtype else stored.astype(dtype, copy=False)
 
 
 @attrs.frozen
@@ -89,7 +95,7 @@ class Raw:
 
     def encode(self, chunk: NDArray[Any]) -> memoryview:
         """Return the chunk's bytes: its own memory, read-only, where that already is in stored order."""
-        stored = chunk.astype(chunk.dtype.newbyteorder("<"), order="F", copy=False)
+        stored = chunk.astype(_stored(chunk.dtype), order="F", copy=False)
         return stored.reshape(-1, order="F").view(np.uint8).data.toreadonly()
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
@@ -98,7 +104,7 @@ class Raw:
             raise ValueError(
                 f"raw: expected {spec.nbytes} bytes ({spec.dtype}, shape {spec.shape}), found {len(data)}"
             )
-        stored = np.ndarray(spec.shape, spec.dtype.newbyteorder("<"), data, order="F")
+        stored = np.ndarray(spec.shape, _stored(spec.dtype), data, order="F")
         return _native(stored, spec.dtype)
 
     def stored_size(self, spec: ChunkSpec) -> int:
@@ -129,10 +135,11 @@ class Raw:
         found = [len(data) for data in parts]
         if found != [length] * channels:
             raise ValueError(f"raw: expected {channels} parts of {length} bytes, found {found}")
-        dtype = spec.dtype.newbyteorder("<")
-        voxels = [np.ndarray(part.shape, dtype, data, strides=part.strides) for data in parts]
+        dtype = _stored(spec.dtype)
         if channels == 1:
-            return _native(voxels[0][..., np.newaxis], spec.dtype)
+            shape, strides = (*part.shape, 1), (*part.strides, dtype.itemsize)
+            return _native(np.ndarray(shape, dtype, parts[0], strides=strides), spec.dtype)
+        voxels = [np.ndarray(part.shape, dtype, data, strides=part.strides) for data in parts]
         stored = np.empty((*part.shape, channels), dtype, order="F")
         return _native(np.stack(voxels, axis=-1, out=stored), spec.dtype)
 
