@@ -16,7 +16,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable
-from pathlib import PurePath, PurePosixPath, PureWindowsPath
+from pathlib import PureWindowsPath
 from typing import NamedTuple
 
 from precomp.errors import CloudPathError, InfoError, UnknownProtocolError, did_you_mean
@@ -79,7 +79,7 @@ def parse(text: str | os.PathLike[str], *, windows: bool = _WINDOWS) -> CloudPat
         return _remote(given, scheme, rest)
     if windows and PureWindowsPath(rest.removeprefix("/")).drive:
         rest = rest.removeprefix("/")  # file:///C:/data
-    if not _flavour(windows)(rest).root:
+    if not (PureWindowsPath(rest).root if windows else rest.startswith("/")):
         raise _refused(given, "file:// paths are absolute; a relative one is written './layer'")
     return _local(rest, windows)
 
@@ -204,17 +204,16 @@ def _remote(text: str, scheme: str, rest: str) -> CloudPath:
     return CloudPath(scheme, bucket, "/".join(parts))
 
 
-def _flavour(windows: bool) -> type[PurePath]:
-    return PureWindowsPath if windows else PurePosixPath
-
-
 def _local(path: str, windows: bool) -> CloudPath:
-    folder = _flavour(windows)((ntpath if windows else posixpath).normpath(path))
-    root = folder.anchor if windows else "/"  # POSIX leaves '//' at the start to the system
-    parts = list(folder.parts[1:])
+    if windows:
+        folder = PureWindowsPath(ntpath.normpath(path))
+        root, parts = folder.anchor, list(folder.parts[1:])
+    else:  # as text, at a third of the price; POSIX leaves '//' at the start to the system
+        root, parts = "/", posixpath.normpath(path).lstrip("/").split("/")
+        parts = [part for part in parts if part]
     _drop_info(parts)
-    bucket = _flavour(windows)(root, *parts[:-2])
-    return CloudPath("file", bucket.as_posix(), "/".join(parts[-2:]))
+    bucket = PureWindowsPath(root, *parts[:-2]).as_posix() if windows else root + "/".join(parts[:-2])
+    return CloudPath("file", bucket, "/".join(parts[-2:]))
 
 
 def _drop_info(parts: list[str]) -> None:

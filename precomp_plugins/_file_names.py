@@ -1,7 +1,7 @@
 """Names on the local disk: the layer's folder, and which keys a file can have."""
 
 import os
-from pathlib import PurePath
+from pathlib import PureWindowsPath
 
 from precomp.errors import StoreError
 from precomp.interfaces import CloudPath
@@ -13,9 +13,10 @@ _WINDOWS = os.name == "nt"
 _NOT_ON_WINDOWS = frozenset('\\:*?"<>|')  # `a:0` would be written to a hidden stream of the file `a`
 
 
-def layer_folder(path: CloudPath, flavour: type[PurePath] = PurePath) -> str:
+def layer_folder(path: CloudPath, windows: bool = _WINDOWS) -> str:
     """Return the folder of a `file` cloudpath as the system writes it, `C:\\data\\retina\\image`."""
-    return str(flavour(f"{path.bucket.rstrip('/')}/{path.path}"))
+    folder = f"{path.bucket.rstrip('/')}/{path.path}"
+    return str(PureWindowsPath(folder)) if windows else folder.rstrip("/") or "/"
 
 
 def check_file_key(key: str, suffixes: tuple[str, ...], *, windows: bool = _WINDOWS) -> None:

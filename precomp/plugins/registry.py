@@ -53,6 +53,7 @@ class Registry:
         plugins: every plugin that was found, whatever became of it.
         declared: what each of `plugins` declares, in the same order; nothing where it is not loaded.
         options: of protocols, scheme to table; see `configured`.
+        suffixes: of files, for each outer compression, `{"gzip": (".gz",), ...}`; the first is written.
     """
 
     plugins: tuple[Plugin, ...]
@@ -61,6 +62,7 @@ class Registry:
     _recipe: _Recipe | None = attrs.field(default=None, repr=False)
     options: _Options = attrs.field(factory=dict, converter=_frozen, repr=False)  # may hold secrets
     _built: dict[str, Compressor] = attrs.field(factory=dict, init=False, repr=False)
+    suffixes: Mapping[str, tuple[str, ...]] = attrs.field(init=False, repr=False)
 
     @classmethod
     def of(cls, plugins: Iterable[object], prefer: Iterable[str] = ()) -> "Registry":
@@ -124,9 +126,8 @@ class Registry:
         """The chunk encodings that are provided, sorted."""
         return self._names("encoding")
 
-    @property
-    def suffixes(self) -> Mapping[str, tuple[str, ...]]:
-        """The file suffixes of each outer compression, `{"gzip": (".gz",), ...}`; the first is written."""
+    @suffixes.default
+    def _suffixes_of_the_compressors(self) -> Mapping[str, tuple[str, ...]]:
         table = {}
         for name in self._names("compressor"):
             claims = self._claims["compressor", name]

@@ -1,6 +1,7 @@
 """The info as a dict that users edit in place, with a typed view that follows the edits."""
 
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from precomp.errors import InfoError, ScaleNotFoundError
 from precomp.info import VolumeInfo
 
 __all__ = ["InfoDocument"]
+
+_LARGEST_KEPT = 2**16  # bytes of an info whose typed view is kept
 
 
 class InfoDocument:
@@ -27,6 +30,21 @@ class InfoDocument:
         self.name = name
         self.raw: dict[str, Any] = raw
         self._validate()
+
+    @classmethod
+    def of_json(cls, raw: Any, data: bytes, name: str) -> "InfoDocument":
+        """Take over `raw`, which was parsed from `data`. Raises InfoError as the constructor does.
+
+        What the same text was found to be before is not found out again: a pipeline opens a layer very often.
+        """
+        try:
+            model = _model_of(data)
+        except InfoError:
+            return cls(raw, name)  # which calls the file by its name
+        document = object.__new__(cls)
+        document.name, document.raw = name, raw
+        document._remember(model, jsonio.loads(data, name))
+        return document
 
     @classmethod
     def copy_of(cls, raw: Any, name: str) -> "InfoDocument":
@@ -91,12 +109,32 @@ class InfoDocument:
             raise InfoError(f"{self.name}: expected a JSON object, found {type(self.raw).__name__}")
         _make_plain(self.raw, self.name)
         try:
-            self._model = jsonio.structure(self.raw, VolumeInfo, "info")
+            model = jsonio.structure(self.raw, VolumeInfo, "info")
         except InfoError as error:
             raise _broken(self.name, error) from error
-        self._seen = _plain(self.raw, self.name)
-        self._seen_fields = {field: value for field, value in self._seen.items() if field != "scales"}
-        self._seen_scales: list[Any] = self._seen["scales"]
+        self._remember(model, _plain(self.raw, self.name))
+
+    def _remember(self, model: VolumeInfo, seen: dict[str, Any]) -> None:
+        """Keep the typed view, and a copy of the dict that it is the view of."""
+        self._model, self._seen = model, seen
+        self._seen_fields = {field: value for field, value in seen.items() if field != "scales"}
+        self._seen_scales: list[Any] = seen["scales"]
+
+
+def _model_of(data: bytes) -> VolumeInfo:
+    if len(data) > _LARGEST_KEPT:
+        return _parsed(data)
+    model = _kept(data)
+    # Dicts inside could be changed by whoever holds the record: only what is immutable is shared.
+    shared = not model.extra and not any(scale.extra or scale.sharding for scale in model.scales)
+    return model if shared else _parsed(data)
+
+
+def _parsed(data: bytes) -> VolumeInfo:
+    return jsonio.structure(jsonio.loads(data, "info"), VolumeInfo, "info")
+
+
+_kept = lru_cache(maxsize=64)(_parsed)
 
 
 def _plain(raw: Any, name: str) -> Any:

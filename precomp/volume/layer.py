@@ -81,9 +81,10 @@ class Layer:
             self._options[path.scheme] = _structure_options(self.registry, path.scheme, {})
         with telling_what_is_missing(f"{path.scheme}://", protocol.install_hint):
             store = protocol.open(path, self._options[path.scheme])
-        if isinstance(store, SupportsCutout):
+        # hasattr first: to ask isinstance for a Protocol takes as long as to read a small info.
+        if hasattr(store, "read_box") and isinstance(store, SupportsCutout):
             raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")
-        if isinstance(store, UsesSuffixes):
+        if hasattr(store, "set_suffixes") and isinstance(store, UsesSuffixes):
             store.set_suffixes(self.registry.suffixes)
         return Objects(store, self.registry.compressor, str(path))
 
@@ -106,7 +107,8 @@ class Layer:
         """Fetch the info anew and follow redirects; the layer moves to where they end."""
         path, seen = self.path, [self.path]
         while True:
-            raw = self._fetch_info(path)
+            data = self._fetch_info(path)
+            raw = jsonio.loads(data, f"{path}/info")
             target = raw.get("redirect") if isinstance(raw, dict) else None
             if not target:
                 break
@@ -117,7 +119,7 @@ class Layer:
             if len(seen) > _MAX_REDIRECTS:
                 raise InfoError(f"{self.path}/info: more than {_MAX_REDIRECTS} redirects: {trail}")
             seen.append(path)
-        self._document = InfoDocument(raw, f"{path}/info")
+        self._document = InfoDocument.of_json(raw, data, f"{path}/info")
         self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._scales.clear()
         self._fetched = True
@@ -178,14 +180,14 @@ class Layer:
         grid = ChunkGrid.of(scale, folder)  # the store's name for the scale's key
         return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place), self.cache)
 
-    def _fetch_info(self, path: CloudPath) -> Any:
+    def _fetch_info(self, path: CloudPath) -> bytes:
         data = self._read(path, "info")
         if data is None:
             raise InfoNotFoundError(
                 f"{path}/info: there is no info file, so there is no layer here; check the path, or create "
                 "the layer with CloudVolume(path, info=CloudVolume.create_new_info(...)).commit_info()"
             )
-        return jsonio.loads(data, f"{path}/info")
+        return data
 
     def _read(self, path: CloudPath, key: str) -> bytes | None:
         try:
