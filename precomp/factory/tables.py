@@ -57,6 +57,7 @@ class DefaultsTable:
     compress: bool | str | None = None
     cdn_cache: Annotated[bool | int | str, _seconds] = False
     parallel: Annotated[bool | int | None, _threads] = None
+    lru_bytes: Annotated[int, _not_negative] = 0
 
 
 @attrs.frozen(kw_only=True)

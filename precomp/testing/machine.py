@@ -166,6 +166,11 @@ class VolumeStateMachine(RuleBasedStateMachine):
         """Write with another compression from now on."""
         self.vol.compress = data.draw(st.sampled_from(self.compressions))
 
+    @rule(lru_bytes=st.sampled_from([0, 300, 10**6]))
+    def keep_chunks(self, lru_bytes: int) -> None:
+        """Keep decoded chunks in memory from now on, few or all."""
+        self.vol.lru_bytes = lru_bytes
+
     @rule()
     def reopen(self) -> None:
         """Open the same place anew."""

@@ -49,6 +49,16 @@ class Access(Properties):
         twin.__dict__.update(self.__dict__, _settings=attrs.evolve(self._settings))
         return twin
 
+    @property
+    def lru_bytes(self) -> int:
+        """How many bytes of decoded chunks are kept in memory, 0 for none. To set it empties the cache."""
+        return self._settings.lru_bytes
+
+    @lru_bytes.setter
+    def lru_bytes(self, value: int) -> None:
+        self._settings.lru_bytes = value
+        self._layer.cache.resize(self._settings.lru_bytes)
+
     def __getitem__(self, index: Any) -> VolumeCutout:
         """Read voxels; always 4D back. Raises as `download` does."""
         return self._read(index, self._mip)

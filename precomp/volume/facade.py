@@ -1,6 +1,6 @@
 """CloudVolume: a Precomputed layer as something to index. A facade; it handles no bytes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike
@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike
 from precomp import create, plugins, url
 from precomp.errors import ArgumentError, PrecompError
 from precomp.interfaces import CloudPath
-from precomp.mesh.facade import Meshes
 from precomp.plugins import Registry
 from precomp.volume.access import Access
 from precomp.volume.check import check_scale, warn_unviewable
@@ -17,13 +16,14 @@ from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
 from precomp.volume.properties import Mip
 from precomp.volume.pyramid import as_new_layer, fill_mips
+from precomp.volume.segments import Segments
 from precomp.volume.settings import CdnCache, Compress, Option, Parallel, Settings, check_compress
 from precomp.volume.transfer import open_or_make, transfer
 
 __all__ = ["CloudVolume"]
 
 
-class CloudVolume(Access, Documents):
+class CloudVolume(Access, Documents, Segments):
     """A Neuroglancer Precomputed layer, indexed with absolute voxel coordinates.
 
     `vol[x, y, z]` gives a VolumeCutout of shape (x, y, z, channel), Fortran order, in the volume's dtype;
@@ -54,6 +54,7 @@ class CloudVolume(Access, Documents):
         compress: None is the protocol's default, False or '' none, True gzip, or 'gzip', 'br', 'zstd'.
         cdn_cache: Cache-Control of the chunks: False no-cache, True an hour, N seconds, or the text.
         parallel: number of worker threads, True for one per core, None for what suits the protocol.
+        lru_bytes: how many bytes of decoded chunks to keep in memory; what others write is then not seen.
         options: of the protocol, `{"fsync": True}` for file.
         registry: the plugins to use; None is all that are installed.
 
@@ -83,6 +84,7 @@ class CloudVolume(Access, Documents):
         compress: Compress = None,
         cdn_cache: CdnCache = False,
         parallel: Parallel = None,
+        lru_bytes: int = 0,
         options: Mapping[str, Any] | None = None,
         registry: Registry | None = None,
     ) -> None:
@@ -100,6 +102,7 @@ class CloudVolume(Access, Documents):
             progress=progress,
             cdn_cache=cdn_cache,
             parallel=parallel,
+            lru_bytes=lru_bytes,
         )
         path, plugins_used = url.parse(cloudpath), plugins.load() if registry is None else registry
         self._scheme = path.scheme  # whose options they are
@@ -116,6 +119,7 @@ class CloudVolume(Access, Documents):
         if provenance is not None:
             layer.set_provenance(provenance)
         layer.document.model_at(self._mip)
+        layer.cache.resize(self._settings.lru_bytes)
         self._layer = layer
 
     def __repr__(self) -> str:
@@ -280,18 +284,3 @@ class CloudVolume(Access, Documents):
         target.mip = self.mip_resolution(number)
         transfer(self, number, target, box, recompress=compress is not None, is_new=is_new)
         return target
-
-    @property
-    def mesh(self) -> Meshes:
-        """The meshes of the segments: `vol.mesh.get(ids)`, `vol.mesh.save(ids)`."""
-        layer, folder = self._layer, self.metadata.mesh
-        place, key = url.resolve(layer.path, folder, "mesh folder") if folder else (layer.path, None)
-        return Meshes(layer.objects(place), key, layer.registry.exporter, self._workers())
-
-    def save_mesh(self, segids: int | Iterable[int], filepath: Any = None, file_format: str = "obj") -> str:
-        """Write the meshes of segments into one file and return its path.
-
-        One id makes `./12345.obj`, a list `./FIRST_LAST.obj`. Raises MeshError, naming the segment, with
-        no file left behind, and UnknownEncodingError for an unknown `file_format`.
-        """
-        return self.mesh.save(segids, filepath=filepath, file_format=file_format)

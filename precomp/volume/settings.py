@@ -81,6 +81,9 @@ class Settings:
     parallel: Parallel = attrs.field(
         default=None, validator=_checked(_PARALLEL, lambda value: _fits_parallel(value))
     )
+    lru_bytes: int = attrs.field(
+        default=0, validator=_checked("a number of bytes, 0 for no cache", lambda value: _is_count(value, 0))
+    )
 
 
 def _fits_parallel(value: Any) -> bool:
