@@ -25,6 +25,7 @@ _QUALITY = 85
 _MAX_SIDE = 65_500  # libjpeg's limit; the format itself ends at 65,535
 
 _SCAN = 0xDA  # the marker behind which the compressed image begins
+_SEQUENTIAL = (0xC0, 0xC1)  # markers of a frame whose components may all be in one scan
 _SCAN_MARKER = bytes([0xFF, _SCAN])
 _MAX_SCANS = 500  # a progressive image has about ten; each costs as much as decoding a plain one
 _END = b"\xff\xd9"
@@ -47,13 +48,16 @@ def _image_size(x: int, y: int, z: int) -> tuple[int, int]:
     )
 
 
-def _end(data: bytes) -> int:
-    """Where a sound JPEG ends: at the first end marker behind the tables, which may hold its bytes too."""
-    place = 2
+def _first_scan(data: bytes) -> tuple[int, bool]:
+    """Where the first scan begins, behind the tables, and whether it is surely the only one."""
+    place, components = 2, 0
     while place + 1 < len(data) and (marker := data[place + 1]) != _SCAN:
         filling = marker == 0xFF
+        if marker in _SEQUENTIAL:
+            components = data[place + 9] if place + 9 < len(data) else 0
         place += 1 if filling else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return data.find(_END, place) + len(_END)
+    in_scan = data[place + 4] if place + 4 < len(data) else 0
+    return place, 0 < components == in_scan
 
 
 @attrs.frozen
@@ -92,11 +96,14 @@ class Jpeg:
                 f"jpeg: expected {x * y * z} pixels ({x} x {y * z}) in {' or '.join(_STORED[channels])}, "
                 f"found {width} x {height} in {stored}"
             )
-        if bytes(data).count(_SCAN_MARKER) > _MAX_SCANS:
+        stored_bytes = bytes(data)
+        place, only = _first_scan(stored_bytes)
+        if not only and stored_bytes.count(_SCAN_MARKER) > _MAX_SCANS:
             raise ValueError(f"jpeg: expected at most {_MAX_SCANS} scans; more are there to cost time")
         # strict: without it libjpeg fills what is missing of a truncated image with grey.
         image: NDArray[Any] = simplejpeg.decode_jpeg(data, _PIXELS[channels], strict=True)
-        if (end := _end(bytes(data))) != len(data):  # libjpeg does not look further
+        # libjpeg does not look further than the first end marker behind the tables, which may hold its bytes.
+        if (end := stored_bytes.find(_END, place) + len(_END)) != len(data):
             raise ValueError(f"jpeg: expected the image's end at byte {len(data)}, found it at {end}")
         return image.reshape(z, y, x, channels).transpose(2, 1, 0, 3)
 
