@@ -29,7 +29,7 @@ LINES = [
     ["precomp.volume"],
     ["precomp.factory"],
     ["precomp.ops", "precomp.viewer"],
-    ["precomp.cli", "precomp.testing"],
+    ["precomp.cli", "precomp.testing", "precomp.bench"],
     ["precomp", "precomp.__main__"],
 ]
 _PLUGINS_MAY_IMPORT = {name for line in LINES[:5] for name in line} - {"precomp.progress"}

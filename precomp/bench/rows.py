@@ -1,0 +1,200 @@
+"""The rows of the table: what is measured, on which data, with which targets."""
+
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from precomp.bench.layer import Int3, Layer
+from precomp.errors import ArgumentError, did_you_mean
+
+__all__ = ["SIZES", "Row", "Sizes", "all_rows", "select"]
+
+
+@attrs.frozen
+class Sizes:
+    """How much work the rows do.
+
+    Attributes:
+        image: voxels of the raw uint8 volumes; 32 MiB or more, so that malloc gives all results fresh pages.
+        packed: voxels of the gzip and jpeg ones, where that matters little.
+        labels: voxels of the uint64 volumes.
+        small: voxels of the volumes of small chunks, by length of the chunk.
+        memory: voxels of the uint8 volumes whose peak memory is measured.
+        cutouts: in one batch; `voxels`, `planes` and `opens` likewise.
+        repeat: rounds that count; one more comes before them.
+        growth: chunks along x, y and z of the volumes whose cost for each chunk is compared.
+        planned: likewise, of the boxes that are planned only.
+    """
+
+    image: Int3
+    packed: Int3
+    labels: Int3
+    small: Mapping[int, Int3]
+    memory: Int3
+    cutouts: int
+    voxels: int
+    planes: int
+    opens: int
+    repeat: int
+    growth: tuple[Int3, ...]
+    planned: tuple[Int3, ...] = ((10, 10, 10), (100, 100, 100))
+
+
+SIZES = {
+    "full": Sizes(
+        image=(512, 512, 192),
+        packed=(512, 512, 192),
+        labels=(256, 256, 128),
+        small={16: (256, 256, 256), 32: (512, 512, 128), 128: (512, 512, 256)},
+        memory=(512, 512, 1024),
+        cutouts=60,
+        voxels=300,
+        planes=20,
+        opens=40,
+        repeat=8,
+        growth=((4, 4, 4), (8, 8, 8), (16, 16, 16), (32, 32, 32), (50, 50, 40)),
+    ),
+    "quick": Sizes(
+        image=(512, 512, 128),
+        packed=(512, 256, 128),
+        labels=(256, 256, 64),
+        small={16: (128, 128, 256), 32: (256, 256, 256), 128: (512, 512, 128)},
+        memory=(512, 512, 1024),
+        cutouts=20,
+        voxels=100,
+        planes=10,
+        opens=20,
+        repeat=3,
+        growth=((4, 4, 4), (8, 8, 8), (16, 16, 16), (32, 32, 32), (50, 50, 40)),
+    ),
+    "tiny": Sizes(  # shows that all of it works, and nothing else
+        image=(128, 128, 128),
+        packed=(128, 128, 128),
+        labels=(64, 64, 64),
+        small={16: (32, 32, 16), 32: (64, 64, 32), 128: (128, 128, 128)},
+        memory=(128, 128, 128),
+        cutouts=2,
+        voxels=2,
+        planes=2,
+        opens=2,
+        repeat=1,
+        growth=((2, 2, 2), (4, 4, 4)),
+        planned=((2, 2, 2), (4, 4, 4)),
+    ),
+}
+
+
+@attrs.frozen
+class Row:
+    """One line of the table. Less is better in every unit but MB/s.
+
+    Attributes:
+        name: what `--rows` takes.
+        title: what the table shows.
+        work: `read` and `write` (of the whole volume), `cutout`, `voxel`, `plane`, `open`,
+            `memory-read`, `memory-write`, `import-time`, `import-memory`.
+        unit: of what the table shows.
+        layer: what is read or written; for `import-*` of no meaning.
+        count: of single works in one batch.
+        targets: by peer, how many times faster than it precomp has to be.
+        most: what precomp's own figure may be, in `unit`.
+        absent: peers that cannot do it.
+    """
+
+    name: str
+    title: str
+    work: str
+    unit: str
+    layer: Layer
+    count: int = 1
+    targets: Mapping[str, float] = attrs.field(factory=dict)
+    most: float | None = None
+    absent: tuple[str, ...] = ()
+
+    def shown(self, amount: float) -> float:
+        """Return what was measured (seconds, bytes or multiples of the array) in the row's unit."""
+        if self.unit == "MB/s":
+            return self.layer.nbytes / 1e6 / amount
+        return amount * {"ms": 1e3, "us": 1e6, "MB": 1e-6}.get(self.unit, 1)
+
+
+def all_rows(sizes: Sizes) -> list[Row]:
+    """Return every row, in the order of the table."""
+    return [*_volumes(sizes), *_cutouts(sizes), *_small_chunks(sizes), *_costs(sizes)]
+
+
+def _both(
+    name: str, title: str, layer: Layer, read: Mapping[str, float], write: Mapping[str, float]
+) -> list[Row]:
+    absent = ("tensorstore",) if layer.compress else ()  # it knows no compressed chunks
+    return [
+        Row(f"{name}-read", f"{title}: read", "read", "MB/s", layer, targets=read, absent=absent),
+        Row(f"{name}-write", f"{title}: write", "write", "MB/s", layer, targets=write, absent=absent),
+    ]
+
+
+def _volumes(sizes: Sizes) -> Iterator[Row]:
+    raw = {"tensorstore": 1.5}
+    jpeg = {"tensorstore": 1.0, "cloud-volume": 2.5}
+    read, write = {"cloud-volume": 2.0}, {"cloud-volume": 6.0}
+    image, labels = sizes.image, sizes.labels
+    yield from _both("raw", "image, raw", Layer("em", image), raw, raw)
+    large = Layer("em", image, (128, 128, 64))
+    yield from _both("raw-128x128x64", "image, raw, chunks 128x128x64", large, raw, raw)
+    yield from _both("gzip", "image, raw + gzip", Layer("em", sizes.packed, compress="gzip"), read, write)
+    yield from _both("jpeg", "image, jpeg", Layer("em", sizes.packed, encoding="jpeg"), jpeg, jpeg)
+    yield from _both("labels-raw", "uint64 labels, raw", Layer("labels", labels), raw, raw)
+    packed = Layer("labels", labels, compress="gzip")
+    yield from _both("labels-gzip", "uint64 labels, raw + gzip", packed, read, write)
+
+
+def _cutouts(sizes: Sizes) -> Iterator[Row]:
+    raw, count = Layer("em", sizes.image), sizes.cutouts
+    packed, jpeg = Layer("em", sizes.packed, compress="gzip"), Layer("em", sizes.packed, encoding="jpeg")
+    half = {"tensorstore": 2.0}
+    title = "unaligned cutout of 64x64x64"
+    yield Row("cutout-raw", f"{title}, raw", "cutout", "ms", raw, count, half)
+    yield Row("cutout-gzip", f"{title}, raw + gzip", "cutout", "ms", packed, count, absent=("tensorstore",))
+    yield Row("cutout-jpeg", f"{title}, jpeg", "cutout", "ms", jpeg, count, half)
+    yield Row("voxel-raw", "one voxel, raw", "voxel", "us", raw, sizes.voxels, {"tensorstore": 5.0})
+    x, y, _ = sizes.image
+    yield Row(
+        "plane-raw", f"one plane {x}x{y}x1, raw", "plane", "ms", raw, sizes.planes, {"tensorstore": 3.0}
+    )
+
+
+def _small_chunks(sizes: Sizes) -> Iterator[Row]:
+    par = {"tensorstore": 1.0, "cloud-volume": 1.0}
+    for length, shape in sizes.small.items():
+        layer = Layer("em", shape, (length, length, length))
+        yield from _both(
+            f"chunks-{length}", f"image, raw, chunks {length}x{length}x{length}", layer, par, par
+        )
+
+
+def _costs(sizes: Sizes) -> Iterator[Row]:
+    raw, large = Layer("em", sizes.image), Layer("em", sizes.memory)
+    par = {"tensorstore": 1.0, "cloud-volume": 1.0}
+    yield Row("open", "opening a volume", "open", "us", raw, sizes.opens, par)
+    size = f"{large.nbytes / 1e6:.0f} MB"
+    yield Row("memory-read", f"peak memory of a {size} read", "memory-read", "x", large, most=1.3)
+    yield Row("memory-write", f"peak memory of a {size} write", "memory-write", "x", large, most=1.3)
+    yield Row("import-time", "import: time", "import-time", "s", raw, most=0.2)
+    yield Row("import-memory", "import: memory", "import-memory", "MB", raw)
+
+
+def select(rows: Sequence[Row], patterns: Sequence[str] | None) -> list[Row]:
+    """Return the rows whose names match any of the shell patterns; None means all.
+
+    Raises ArgumentError, with the nearest name, for a pattern that matches none.
+    """
+    if patterns is None:
+        return list(rows)
+    names = [row.name for row in rows]
+    for pattern in patterns:
+        if not fnmatch.filter(names, pattern):
+            raise ArgumentError(
+                f"--rows: no row matches {pattern!r}{did_you_mean(pattern, names)}; --list shows all of them"
+            )
+    return [row for row in rows if any(fnmatch.fnmatchcase(row.name, pattern) for pattern in patterns)]
