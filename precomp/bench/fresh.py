@@ -1,6 +1,7 @@
 """What an import costs, in fresh interpreters."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -28,6 +29,11 @@ print(json.dumps({"import-time": seconds, "import-memory": pages * os.sysconf("S
 """
 
 
+def _environment() -> dict[str, str]:
+    """This process's, but Python keeps what it compiles, as it does for installed packages."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def import_cost(contestant: Contestant) -> Mapping[str, float]:
     """Return `import-time` in seconds and `import-memory` in bytes of the contestant's package."""
     run = subprocess.run(
@@ -35,6 +41,7 @@ def import_cost(contestant: Contestant) -> Mapping[str, float]:
         capture_output=True,
         text=True,
         check=False,
+        env=_environment(),
     )
     if run.returncode:
         raise BenchError(f"{contestant.name}: import {contestant.package} failed: {run.stderr.strip()}")

@@ -153,6 +153,7 @@ def _plugins(folder: Path) -> Iterator[Growth]:
 def _load(folder: Path) -> float:
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     environment = {**os.environ, "PYTHONPATH": path}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
     run = subprocess.run(
         [sys.executable, "-P", "-c", _LOAD], env=environment, capture_output=True, text=True, check=True
     )
