@@ -3,6 +3,7 @@
 import enum
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from precomp import Bbox, Vec
 from precomp.errors import ArgumentError, ConfigError, InfoError, MeshError
-from precomp.jsonio import MAX_DEPTH, dumps, loads, plain, structure, unstructure
+from precomp.jsonio import MAX_DEPTH, attempt, dumps, loads, plain, structure, unstructure
 from precomp.testing.strategies import json_values
 
 
@@ -394,10 +395,69 @@ def test_a_validator_may_raise_anything() -> None:
     class Broken:
         number: int = attrs.field(validator=broken)
 
-    with pytest.raises(ConfigError, match=r"^x\.number: of the plugin$"):
+    whose = rf"raised by {re.escape(__name__)}\..*\.Broken"
+    with pytest.raises(ConfigError, match=rf"^x\.number: ZeroDivisionError: of the plugin, {whose}$"):
         structure({"number": 1}, Broken, "x", ConfigError)
-    with pytest.raises(ConfigError, match=r"^x\.number: ZeroDivisionError$"):
+    with pytest.raises(ConfigError, match=rf"^x\.number: ZeroDivisionError, {whose}$"):
         structure({"number": 0}, Broken, "x", ConfigError)
+
+
+def test_a_validator_is_quoted_as_it_speaks() -> None:
+    """Those of attrs pass on the field and the value, too, and KeyError shows a repr of its argument."""
+
+    def broken(_: Any, __: Any, value: str) -> None:
+        raise KeyError("boom")
+
+    @attrs.frozen
+    class Checked:
+        mode: str = attrs.field(default="a", validator=validators.in_(["a", "b"]))
+        name: str = attrs.field(default="x", validator=validators.matches_re("[a-z]+"))
+        count: Any = attrs.field(default=1, validator=validators.instance_of(int))
+        word: str = attrs.field(default="", validator=validators.optional(broken))
+
+    given = {"mode": "q", "name": "7", "count": "x", "word": ""}
+    record, found = attempt(given, Checked, "x")
+    assert record is None
+    texts = dict(found)
+    assert texts[".mode"] == "'mode' must be in ['a', 'b'] (got 'q')"
+    assert texts[".name"].startswith("'name' must match regex '[a-z]+' ('7' doesn't)")
+    assert texts[".count"].startswith("'count' must be <class 'int'> (got 'x' that is a <class 'str'>).")
+    assert texts[".word"].startswith("KeyError: boom, raised by ")
+    assert not [text for text in texts.values() if "Attribute(" in text]
+
+
+def test_a_class_that_cannot_be_used_is_named() -> None:
+    @attrs.frozen
+    class Inner:
+        where: "NotDefined"  # type: ignore[name-defined]  # noqa: F821
+
+    @attrs.frozen
+    class Outer:
+        inner: Inner | None = None
+
+    def fails() -> int:
+        raise KeyError("no default")
+
+    @attrs.frozen
+    class Unready:
+        number: int = attrs.field(factory=fails)
+
+    for cls, why in ((Outer, "NameError: name 'NotDefined'"), (Unready, "KeyError: no default")):
+        for call in (structure, attempt):
+            with pytest.raises(ConfigError, match=rf"^x: .*{cls.__name__}.*{why}.*correct the class$"):
+                call({}, cls, "x", ConfigError)
+
+
+def test_a_key_that_is_no_text_is_named() -> None:
+    @attrs.frozen
+    class Labelled:
+        labels: dict[str, str] = attrs.field(factory=dict)
+
+    _, found = attempt({3: 4, "labels": {5: "x"}}, Labelled, "x")
+    assert dict(found) == {
+        "[3]": "unknown field, expected labels",
+        ".labels[5]": "expected a text as key, got 5",
+    }
 
 
 def test_a_default_that_depends_on_the_record_is_no_problem() -> None:

@@ -7,8 +7,8 @@ import attrs
 
 from precomp.errors import ConfigError, PrecompError
 from precomp.factory.environment import hidden
-from precomp.jsonio import structure
-from precomp.jsonio.problems import located, member
+from precomp.jsonio import attempt
+from precomp.jsonio.problems import member
 
 __all__ = ["Absent", "Findings", "Layered", "joined"]
 
@@ -53,7 +53,7 @@ class Findings:
 
     def structure(self, data: Any, cls: Any, place: str) -> Any:
         """Return `data` as a `cls`, or None where it has problems, which are noted."""
-        record, found = _structured(data, cls)
+        record, found = attempt(data, cls, "options", ConfigError)
         for path, text in found:
             self.add(joined(place, path), text)
         return record
@@ -83,7 +83,7 @@ class Layered:
 
         `partial`: what is missing may still come from another table, and is no problem.
         """
-        record, found = _structured(dict(self.values), cls)
+        record, found = attempt(dict(self.values), cls, "options", ConfigError)
         for path, text in found:
             if self._key(path) is not None or not partial:
                 findings.add(self.place_of(path), text)
@@ -100,17 +100,3 @@ class Layered:
 
 def _leads_to(step: str, path: str) -> bool:
     return path.startswith(step) and path[len(step) : len(step) + 1] in ("", ".", "[")
-
-
-def _structured(data: Any, cls: Any) -> tuple[Any, Iterable[tuple[str, str]]]:
-    """Return a record, or None and what is wrong as pairs of path and text.
-
-    Raises ConfigError where `cls` itself is wrong, which then is of a plugin.
-    """
-    try:
-        return structure(data, cls, "options", ConfigError), []
-    except ConfigError as error:
-        cause = error.__cause__
-        if isinstance(cause, (ValueError, OverflowError)):
-            return None, located(cause, "")
-        raise

@@ -13,7 +13,7 @@ Nothing is converted silently: no text to a number, no 10.7 to 10, no true to 1.
 is taken for an int, since JSON does not tell 64.0 from 64, and an int for a float.
 """
 
-from precomp.jsonio.records import provenance, structure, unstructure
+from precomp.jsonio.records import attempt, provenance, structure, unstructure
 from precomp.jsonio.text import MAX_DEPTH, dumps, loads, plain
 
-__all__ = ["MAX_DEPTH", "dumps", "loads", "plain", "provenance", "structure", "unstructure"]
+__all__ = ["MAX_DEPTH", "attempt", "dumps", "loads", "plain", "provenance", "structure", "unstructure"]

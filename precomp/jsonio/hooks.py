@@ -159,6 +159,8 @@ def _mapping(kind: Any, converter: Converter) -> _Hook:
         made, found = {}, []
         for key, item in value.items():
             try:
+                if not isinstance(key, str):
+                    raise wrong("a text as key", key)
                 made[key] = structure(item, inner)
             except Exception as cause:  # noqa: BLE001  a plugin's validator may raise anything
                 found += located(cause, member(key))

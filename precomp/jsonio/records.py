@@ -9,11 +9,11 @@ from cattrs.errors import StructureHandlerNotFoundError
 
 from precomp.errors import InfoError, PrecompError, did_you_mean
 from precomp.jsonio import hooks
-from precomp.jsonio.problems import Problems, located, member, wrong
+from precomp.jsonio.problems import Problems, located, member, named, wrong
 from precomp.jsonio.text import loads, plain
 from precomp.provenance import Provenance, ProvenanceFields
 
-__all__ = ["provenance", "structure", "unstructure"]
+__all__ = ["attempt", "provenance", "structure", "unstructure"]
 
 T = TypeVar("T")
 
@@ -27,17 +27,44 @@ def structure(data: Any, cls: type[T], root: str, error: type[PrecompError] = In
     Raises `error` that lists every problem of `data`, one a line, each behind its path:
     `info.scales[0].size[2]: must be at least 1, got 0` where `root` is `info`.
     """
+    hook = _hook_of(cls, root, error)
     try:
-        return _converter.structure(data, cls)
-    except (ValueError, OverflowError) as cause:
+        made: T = hook(data, cls)
+    except Exception as cause:
         found = located(cause, root)
         lines = [f"{path}: {text}" for path, text in found[:_MAX_LINES]]
         if len(found) > _MAX_LINES:
             lines.append(f"and {len(found) - _MAX_LINES} more")
         raise error("\n".join(lines)) from cause
+    return made
+
+
+def attempt(
+    data: Any, cls: type[T], root: str, error: type[PrecompError] = InfoError
+) -> tuple[T | None, list[tuple[str, str]]]:
+    """Return a `cls` of plain values and nothing; or None and every problem, as pairs of path and text.
+
+    Raises `error` only where `cls` itself is wrong, so that nothing could be made of it.
+    """
+    hook = _hook_of(cls, root, error)
+    try:
+        return hook(data, cls), []
+    except Exception as cause:  # noqa: BLE001  a plugin's validator may raise anything
+        return None, located(cause, "")
+
+
+def _hook_of(cls: type[Any], root: str, error: type[PrecompError]) -> Callable[[Any, Any], Any]:
+    """Return what makes a `cls`. A stranger's class may hold names and types that nobody can resolve."""
+    try:
+        return _converter.get_structure_hook(cls)
     except StructureHandlerNotFoundError as cause:
         raise error(
             f"{root}: {cause.type_!r} is no type that JSON holds; annotate {cls!r} otherwise"
+        ) from cause
+    except Exception as cause:
+        raise error(
+            f"{root}: {cls!r} cannot be used ({named(cause)}); expected annotations and default values "
+            "that are there at run time; correct the class"
         ) from cause
 
 
@@ -126,13 +153,14 @@ def _structure_record(cls: Any, converter: Converter) -> Callable[[Any, Any], An
         try:
             return cls(**made)
         except Exception as cause:
-            raise Problems(_invalid(cls, fields, value, made) or located(cause, "")) from cause
+            raise Problems(_invalid(cls, fields, value, made) or located(cause, "", cls)) from cause
 
     return hook
 
 
-def _refusal(key: str, known: Iterable[str]) -> str:
-    return f"unknown field{did_you_mean(key, known)}, expected {', '.join(known) or 'none'}"
+def _refusal(key: object, known: Iterable[str]) -> str:
+    hint = did_you_mean(key, known) if isinstance(key, str) else ""
+    return f"unknown field{hint}, expected {', '.join(known) or 'none'}"
 
 
 def _invalid(
@@ -156,7 +184,7 @@ def _invalid(
             except AttributeError:
                 continue  # it looks at another field, which is itself wrong
             except Exception as cause:  # noqa: BLE001  a plugin's validator may raise anything
-                found += located(cause, member(key))
+                found += located(cause, member(key), cls)
     return found
 
 
