@@ -4,6 +4,7 @@ import importlib
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -34,6 +35,7 @@ from precomp.hookspecs import (
     ProtocolPlugin,
     hookimpl,
 )
+from precomp.interfaces import Buffer
 from precomp.plugins import DISABLE_VARIABLE, Plugin, Registry, load
 
 DISTRIBUTIONS = Path(__file__).parent / "distributions"
@@ -306,9 +308,31 @@ def compression(suffixes: Any) -> Callable[[], list[CompressorPlugin]]:
     return lambda: [CompressorPlugin("xz", suffixes, lambda level=None: None)]  # type: ignore[arg-type,return-value]
 
 
+@attrs.frozen
+class ForCheckersOnly:
+    number: "NotDefined"  # type: ignore[name-defined]  # noqa: F821
+
+
 class Hostile:
     def __repr__(self) -> str:
         raise ZeroDivisionError("a repr that raises")
+
+
+class Unprintable(Exception):  # noqa: N818  an error by accident
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def unprintable() -> list[CodecPlugin]:
+    raise Unprintable
+
+
+class Leaves(BaseException):
+    """As those of async libraries and test runners."""
+
+
+def leaving() -> list[CodecPlugin]:
+    raise Leaves("cancelled\nwith a second line")
 
 
 @pytest.mark.parametrize(
@@ -323,6 +347,8 @@ class Hostile:
         ("codecs", scheme("ftp"), "expected an iterable of CodecPlugin"),
         ("codecs", failing_generator, "KeyError: 'two'"),
         ("codecs", quitting, "SystemExit: no licence"),
+        ("codecs", leaving, "Leaves: cancelled"),
+        ("codecs", unprintable, "found Unprintable"),
         ("codecs", lambda: [codec("")], "a name in lower case"),
         ("codecs", lambda: [codec("RAW")], "a name in lower case"),
         ("codecs", lambda: [codec("r aw")], "a name in lower case"),
@@ -339,6 +365,11 @@ class Hostile:
         ("protocols", scheme("my_ftp"), "a scheme such as"),
         ("protocols", scheme("c"), "a scheme such as"),
         ("protocols", scheme("ftp", options=dict), "an attrs class or None"),
+        (
+            "protocols",
+            scheme("ftp", options=ForCheckersOnly),
+            "ForCheckersOnly .*'NotDefined' is not defined",
+        ),
         ("compressors", compression(".xz"), "a tuple of suffixes"),
         ("compressors", compression(("xz",)), "a tuple of suffixes"),
         ("compressors", compression(()), "a tuple of suffixes"),
@@ -356,7 +387,9 @@ def test_nonsense_is_the_failure_of_its_plugin_only(
         assert found["good"].state == "loaded"
         assert registry.codec("good").encoding == "good"
         assert found["bad"].state == "failed"
-        assert reason in found["bad"].detail
+        assert re.search(reason, found["bad"].detail)
+        assert "\n" not in found["bad"].detail
+        assert "second line" not in found["bad"].detail
         assert found["bad"].provides == ()
         assert registry.encodings == ("good",)
 
@@ -376,6 +409,48 @@ def test_a_plugin_without_hooks_or_decorators_is_a_failure() -> None:
     assert details[2] == "precomp_register_protocols lacks the decorator @precomp.hookspecs.hookimpl"
     assert details[3].startswith("it implements none of the hooks")
     assert registry.encodings == ("good",)
+
+
+def test_specifications_that_come_with_a_star_are_no_hooks() -> None:
+    """`from precomp.hookspecs import *` is what many start with."""
+    starred = codecs("starred", "starred")
+    exec("from precomp.hookspecs import *", vars(starred))
+    starred.precomp_register_codecs = hookimpl(lambda: [codec("starred")])  # type: ignore[attr-defined]
+    lazy = ModuleType("lazy")
+    exec("from precomp.hookspecs import *", vars(lazy))
+    registry = Registry.of([starred, lazy])
+    assert [plugin.state for plugin in registry.plugins] == ["loaded", "failed"]
+    assert registry.codec("starred").encoding == "starred"
+    assert registry.plugins[1].detail.startswith("it implements none of the hooks")
+
+
+@pytest.mark.parametrize(
+    "name", ["precomp_register_codec", "precomp_registr_protocols", "precomp_register_it"]
+)
+def test_a_misspelt_hook_is_found_without_its_decorator(name: str) -> None:
+    half = codecs("half", "one")
+    setattr(half, name, lambda: [codec("two")])
+    half.precomp_helper = lambda: None  # type: ignore[attr-defined]
+    half.precomp_register_notes = "no function"  # type: ignore[attr-defined]
+    (plugin,) = Registry.of([half]).plugins
+    assert plugin.state == "failed"
+    assert plugin.detail.startswith(f"unknown hook {name!r}")
+    delattr(half, name)
+    assert Registry.of([half]).plugins[0].state == "loaded"
+
+
+def test_a_keyboard_interrupt_passes() -> None:
+    def interrupted() -> list[CodecPlugin]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Registry.of([plugin_of(precomp_register_codecs=interrupted)])
+
+
+def test_whatever_a_module_raises_is_its_own_failure() -> None:
+    plugins = run(REPORT + "    print(json.dumps(plugins))", "leaves")
+    assert plugins["leaves:leaves"][1:3] == ["failed", "Leaves: nobody expects me"]
+    assert plugins["precomp:file"][1] == "loaded"
 
 
 def test_objects_can_be_plugins() -> None:
@@ -470,6 +545,14 @@ def test_an_unknown_name_says_what_to_do() -> None:
         load().codec("jpg")
 
 
+class Packer:
+    def compress(self, data: Buffer) -> Buffer:
+        return data
+
+    def decompress(self, data: Buffer, max_size: int) -> Buffer:
+        return data
+
+
 def building(build: Callable[..., Any], hint: str | None = None) -> Registry:
     declared = CompressorPlugin("xz", (".xz", ".lzma"), build, hint)
     return Registry.of([plugin_of(precomp_register_compressors=lambda: [declared])])
@@ -477,7 +560,7 @@ def building(build: Callable[..., Any], hint: str | None = None) -> Registry:
 
 def test_a_compressor_is_built_once_for_all_threads() -> None:
     barrier = threading.Barrier(4)
-    registry = building(lambda level=None: object())
+    registry = building(lambda level=None: Packer())
     found = []
 
     def ask() -> None:
@@ -505,7 +588,7 @@ def test_a_missing_package_is_told_with_its_install_line() -> None:
 
 
 def test_an_error_of_the_plugin_passes_and_the_next_try_builds() -> None:
-    answers = iter([MissingDependencyError("install it"), object()])
+    answers = iter([MissingDependencyError("install it"), Packer()])
 
     def build(level: int | None = None) -> object:
         answer = next(answers)

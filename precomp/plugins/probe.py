@@ -1,5 +1,6 @@
 """One plugin alone: import it, check its hooks, collect what they declare, keep what it raises."""
 
+import difflib
 import logging
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
@@ -31,7 +32,9 @@ def probe(origin: Plugin, load: Callable[[], object]) -> Probed:
     """Load a plugin and run its hooks. Never raises: a failure is told by the state and detail."""
     try:
         declarations = tuple(_ask(f"{origin.distribution}:{origin.entry}", load()))
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a stranger's module may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001  a stranger's module may raise anything, or leave
         _log.info("plugin %s failed", origin, exc_info=True)
         return Probed(attrs.evolve(origin, state="failed", detail=one_line(error)))
     provides = tuple((declared.kind, declared.name) for declared in declarations)
@@ -39,8 +42,12 @@ def probe(origin: Plugin, load: Callable[[], object]) -> Probed:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception's class and message on one line."""
-    text = " ".join(str(error).split())
+    """Return an exception's class and the first line of its message."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:  # noqa: BLE001  a stranger's exception may raise anything
+        lines = []
+    text = " ".join(lines[0].split()) if lines else ""
     return text if type(error) is _BadPluginError else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
@@ -59,7 +66,10 @@ def _ask(name: str, plugin: object) -> Iterator[Declaration]:
     # A manager for this plugin only: a wrong or raising hook has no one else to disturb.
     manager = _Manager(hookspecs.hookspec.project_name)
     manager.add_hookspecs(hookspecs)
-    manager.register(plugin, name)
+    try:
+        manager.register(plugin, name)
+    except pluggy.PluginValidationError as error:  # what is wrong stands in its last line
+        raise _BadPluginError(" ".join(str(error).split())) from error
     _check_hooks(manager, plugin)
     seen: set[tuple[str, str]] = set()
     for title, kind in KINDS.items():
@@ -78,15 +88,31 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
         name = next(caller.name for caller in callers if not caller.has_spec())
-        raise _BadPluginError(
-            f"unknown hook {name!r}{did_you_mean(name, _HOOKS)}; the hooks are {', '.join(_HOOKS)}"
-        ) from error
+        raise _unknown_hook(name) from error
     implemented = {caller.name for caller in callers}
-    for hook in _HOOKS:
-        if hook not in implemented and callable(getattr(plugin, hook, None)):
-            raise _BadPluginError(f"{hook} lacks the decorator @precomp.hookspecs.hookimpl")
+    for name in dir(plugin):
+        if name in implemented or not (_looks_like_a_hook(name) and callable(getattr(plugin, name))):
+            continue
+        if name not in _HOOKS:
+            raise _unknown_hook(name)
+        if getattr(plugin, name) is not getattr(hookspecs, name):  # those come with `import *`
+            raise _BadPluginError(f"{name} lacks the decorator @precomp.hookspecs.hookimpl")
     if not implemented:
         raise _BadPluginError(f"it implements none of the hooks {', '.join(_HOOKS)}")
+
+
+def _looks_like_a_hook(name: str) -> bool:
+    """Whether a function of this name is a hook or meant to be one, whose name has a slip in it."""
+    ours = name.startswith("precomp_")
+    return ours and (
+        name.startswith("precomp_register") or bool(difflib.get_close_matches(name, _HOOKS, 1, 0.8))
+    )
+
+
+def _unknown_hook(name: str) -> _BadPluginError:
+    return _BadPluginError(
+        f"unknown hook {name!r}{did_you_mean(name, _HOOKS)}; the hooks are {', '.join(_HOOKS)}"
+    )
 
 
 def _call(hook: pluggy.HookCaller, kind: Kind) -> list[Any]:
@@ -95,7 +121,9 @@ def _call(hook: pluggy.HookCaller, kind: Kind) -> list[Any]:
     expected = f"{kind.hook}: expected an iterable of {kind.record.__name__}"
     try:
         results = [list(result) for result in hook()]
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _BadPluginError(f"{expected}, found {one_line(error)}") from error
     if not results:  # pluggy leaves None out
         raise _BadPluginError(f"{expected}, found None")
@@ -120,8 +148,7 @@ def _check(declared: Declaration, kind: Kind) -> None:
         case ProtocolPlugin():
             if not is_scheme(name):
                 raise _BadPluginError(f"{wrong} a scheme such as 'ftp' (letters, digits, '+', '-', '.')")
-            if record.options is not None and not attrs.has(record.options):
-                raise _BadPluginError(f"{wrong} an attrs class or None as 'options'")
+            _check_options(record.options, wrong)
         case CodecPlugin():
             for field in ("dtypes", "channels"):
                 value = getattr(record, field)
@@ -134,6 +161,20 @@ def _check(declared: Declaration, kind: Kind) -> None:
         case MeshExporterPlugin():
             if not _is_suffix(record.suffix):
                 raise _BadPluginError(f"{wrong} a suffix such as '.obj'")
+
+
+def _check_options(options: Any, wrong: str) -> None:
+    if options is None:
+        return
+    if not (isinstance(options, type) and attrs.has(options)):
+        raise _BadPluginError(f"{wrong} an attrs class or None as 'options'")
+    try:
+        attrs.resolve_types(options)
+    except Exception as error:
+        raise _BadPluginError(
+            f"{wrong} annotations in {options.__qualname__} that are there at run time and not only for type "
+            f"checkers, found {one_line(error)}"
+        ) from error
 
 
 def _is_collection(value: object) -> bool:

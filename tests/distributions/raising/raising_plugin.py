@@ -5,4 +5,4 @@ from precomp.hookspecs import hookimpl
 
 @hookimpl
 def precomp_register_compressors():
-    raise RuntimeError("the hook is\nout of order")
+    raise RuntimeError("the hook is out of order\nand has a long story to tell")
