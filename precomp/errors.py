@@ -11,6 +11,7 @@
     |-- StoreError, ReadOnlyError, CredentialsError                  (OSError)
     |   `-- ConditionFailedError                                     (StoreError)
     |-- PluginConflictError                                          (ValueError)
+    |-- PluginError                                                  (RuntimeError)
     |-- UnsupportedError                                             (NotImplementedError)
     `-- MissingDependencyError                                       (ImportError)
 
@@ -37,6 +38,7 @@ __all__ = [
     "MissingDependencyError",
     "OutOfBoundsError",
     "PluginConflictError",
+    "PluginError",
     "PrecompError",
     "PrecompWarning",
     "ReadOnlyError",
@@ -134,6 +136,10 @@ class MissingDependencyError(PrecompError, ImportError):
 
 class PluginConflictError(PrecompError, ValueError):
     """Two plugins claim one name, and that name was asked for."""
+
+
+class PluginError(PrecompError, RuntimeError):
+    """A plugin's code failed, or returned what it must not, before there was anything to read or write."""
 
 
 class MeshError(PrecompError, ValueError):

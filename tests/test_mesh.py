@@ -47,7 +47,7 @@ def layer(
     store = MemoryStore()
     for segid, parts in (segments or {}).items():
         put(store, segid, {f"{segid}:0:{i}": encode_fragment(part) for i, part in enumerate(parts)}, folder)
-    return store, Meshes(Objects(store, REGISTRY.compressor), folder, REGISTRY.exporter, workers)
+    return store, Meshes(Objects(store, REGISTRY.compressor), folder, REGISTRY, workers)
 
 
 def put(store: MemoryStore, segid: int, fragments: dict[str, bytes], folder: str | None = "mesh") -> None:
@@ -339,7 +339,7 @@ class TestGet:
         store = Failing()
         put(store, 5, {f"5:0:{i}": encode_fragment(TRIANGLE) for i in range(9)})
         with pytest.raises(StoreError, match="mesh/5:0:1: the network is down"):
-            Meshes(Objects(store, REGISTRY.compressor), "mesh", REGISTRY.exporter, workers).get(5)
+            Meshes(Objects(store, REGISTRY.compressor), "mesh", REGISTRY, workers).get(5)
 
     def test_no_mesh_folder(self) -> None:
         _, mesh = layer(folder=None)
@@ -365,7 +365,7 @@ class TestMultiResolution:
         put(store, 5, {"5:0:0": encode_fragment(TRIANGLE)})
         if info is not None:
             store.put("mesh/info", Blob(info))
-        return store, Meshes(Objects(store, REGISTRY.compressor), "mesh", REGISTRY.exporter, 2)
+        return store, Meshes(Objects(store, REGISTRY.compressor), "mesh", REGISTRY, 2)
 
     def test_says_that_they_are_not_read(self) -> None:
         _, mesh = self.meshes(b'{"@type": "neuroglancer_multilod_draco"}')
@@ -472,22 +472,46 @@ class TestSave:
         def build() -> Broken:
             raise ImportError("no module named draco")
 
+        class Texts:
+            def export(self, mesh: Mesh) -> str:
+                return "v 1 2 3"
+
+        def quirky() -> Broken:
+            raise KeyError("quirk")
+
         class Plugin:
             @hookimpl
             def precomp_register_mesh_exporters(self) -> Iterable[MeshExporterPlugin]:
                 return [
                     MeshExporterPlugin("broken", ".broken", Broken),
                     MeshExporterPlugin("drc", ".drc", build, "pip install draco"),
+                    MeshExporterPlugin("texts", ".txt", Texts),  # type: ignore[arg-type]
+                    MeshExporterPlugin("quirky", ".q", quirky),
+                    MeshExporterPlugin("nothing", ".n", lambda: None),  # type: ignore[arg-type,return-value]
                 ]
 
         _, mesh = layer({5: [TRIANGLE]})
-        mesh = attrs.evolve(mesh, exporter=Registry.of([Plugin()]).exporter)
-        with pytest.raises(MeshError, match=r"5\.broken: the exporter 'broken' failed \(oops\)") as caught:
+        mesh = attrs.evolve(mesh, registry=Registry.of([Plugin()]))
+        origin = r"of in-memory 0 \(entry point 'Plugin'\)"
+        with pytest.raises(
+            MeshError, match=rf"5\.broken: the exporter 'broken' {origin} failed \(oops\)"
+        ) as caught:
             mesh.save(5, file_format="broken")
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
         with pytest.raises(MissingDependencyError, match="pip install draco"):
             mesh.save(5, file_format="drc")
+        with pytest.raises(MeshError, match=rf"5\.txt: .*'texts' {origin} returned str, expected bytes"):
+            mesh.save(5, file_format="texts")
+        with pytest.raises(MeshError, match=rf"exporter 'quirky' {origin} failed with KeyError: 'quirk'"):
+            mesh.save(5, file_format="quirky")
+        with pytest.raises(
+            MeshError, match=rf"exporter 'nothing' {origin} returned None .* expected a MeshExporter"
+        ):
+            mesh.save(5, file_format="nothing")
         assert os.listdir() == []
+
+    def test_its_repr_is_short(self) -> None:
+        assert repr(layer({5: [TRIANGLE]})[1]) == "Meshes(objects='', folder='mesh', workers=1)"
 
 
 @pytest.mark.parametrize("fragment", ["folder", "part.gz"])

@@ -16,16 +16,15 @@ from precomp.errors import (
     ArgumentError,
     ChunkDecodeError,
     MeshError,
-    MissingDependencyError,
     PrecompError,
     StoreError,
     UnsupportedError,
 )
-from precomp.hookspecs import MeshExporterPlugin
 from precomp.interfaces import Buffer, MeshExporter
 from precomp.jsonio import loads
 from precomp.mesh.legacy import decode_fragment, decode_manifest
 from precomp.mesh.model import Mesh
+from precomp.plugins import Registry
 
 __all__ = ["Meshes", "SegmentIds"]
 
@@ -43,16 +42,16 @@ class Meshes:
     """The legacy meshes of one layer.
 
     Attributes:
-        objects: the layer's store and compressors.
+        objects: the layer's store and compressors; a `repr` shows their place.
         folder: the mesh folder, relative to the layer, without slashes at its ends; '' is the
             layer's own folder, None a layer without meshes.
-        exporter: gives the plugin of a file format (a Registry's bound method).
+        registry: the plugins, of which the file formats are taken.
         workers: how many manifests or fragments are fetched at a time.
     """
 
-    objects: Objects
+    objects: Objects = attrs.field(repr=lambda objects: repr(objects.place))
     folder: str | None
-    exporter: Callable[[str], MeshExporterPlugin]
+    registry: Registry = attrs.field(repr=False)
     workers: int = 1
 
     @overload
@@ -90,21 +89,17 @@ class Meshes:
         format's suffix is added where it lacks. An existing file is replaced, in one step and only
         once the new one is complete.
 
-        Raises as `get` does, UnknownEncodingError for an unknown format, ArgumentError where the
-        file's folder does not exist and StoreError where the file cannot be written.
+        Raises as `get` does, UnknownEncodingError for an unknown format, MeshError where its plugin
+        fails, ArgumentError where the file's folder does not exist and StoreError where the file cannot
+        be written.
         """
-        plugin = self.exporter(file_format)
-        exporter = _built(plugin)
+        suffix = self.registry.exporter(file_format).suffix
+        exporter: MeshExporter = self.registry.make("exporter", file_format)
         ids = _segment_ids(segids)
-        target = _target(filepath, ids, plugin.suffix)
+        target = _target(filepath, ids, suffix)
         mesh = _fused(self._fetch(ids))
-        try:
-            content = exporter.export(mesh)
-        except PrecompError:
-            raise
-        except Exception as error:  # a plugin's exporter may raise anything
-            raise MeshError(f"{target}: the exporter {plugin.name!r} failed ({error})") from error
-        _write(target, content)
+        what = f"{target}: the exporter {file_format!r} of {self.registry.origin('exporter', file_format)}"
+        _write(target, _exported(exporter, mesh, what))
         return target
 
     def _fetch(self, ids: list[int]) -> dict[int, list[Mesh]]:
@@ -216,16 +211,18 @@ def _fused(parts: dict[int, list[Mesh]]) -> Mesh:
     return Mesh.concatenate(chain.from_iterable(parts.values()), segid)
 
 
-def _built(plugin: MeshExporterPlugin) -> MeshExporter:
+def _exported(exporter: MeshExporter, mesh: Mesh, what: str) -> Buffer:
     try:
-        return plugin.build()
+        content = exporter.export(mesh)
     except PrecompError:
         raise
-    except ImportError as error:
-        hint = plugin.install_hint or "install the package it needs"
-        raise MissingDependencyError(
-            f"mesh format {plugin.name!r} cannot be built ({error}); {hint}"
-        ) from error
+    except Exception as error:  # a plugin's exporter may raise anything
+        raise MeshError(f"{what} failed ({error}); report it to the authors of the plugin") from error
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise MeshError(
+            f"{what} returned {type(content).__name__}, expected bytes; report it to the plugin's authors"
+        )
+    return content
 
 
 def _target(filepath: str | os.PathLike[str] | None, ids: list[int], suffix: str) -> str:

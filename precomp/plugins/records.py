@@ -7,7 +7,14 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
-from precomp.errors import PrecompError, UnknownEncodingError, UnknownProtocolError
+from precomp.errors import (
+    MeshError,
+    PluginError,
+    PrecompError,
+    StoreError,
+    UnknownEncodingError,
+    UnknownProtocolError,
+)
 from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
 
 __all__ = ["KINDS", "Declaration", "Kind", "Plugin", "State", "canonical"]
@@ -62,27 +69,66 @@ class Kind:
         record: the class of its declarations.
         name: the field of a declaration that names it.
         factory: the field of a declaration that makes it.
+        makes: what `factory` returns, a protocol of `precomp.interfaces`.
+        methods: it has one of these sets of methods.
         unknown: what is raised where a name is not provided.
+        failure: what is raised where `factory` raises something foreign, or makes something else.
     """
 
     hook: str
     record: type[Any]
     name: str
     factory: str
+    makes: str
+    methods: tuple[tuple[str, ...], ...]
     unknown: type[PrecompError]
+    failure: type[PrecompError]
 
+
+_STORE = ("get", "put", "delete", "list", "stat")
+_BOXES = ("read_info", "read_box", "write_box", "create")
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "protocol": Kind(
-            "precomp_register_protocols", ProtocolPlugin, "scheme", "open", UnknownProtocolError
+            "precomp_register_protocols",
+            ProtocolPlugin,
+            "scheme",
+            "open",
+            "a Store",
+            (_STORE, _BOXES),
+            UnknownProtocolError,
+            StoreError,
         ),
-        "encoding": Kind("precomp_register_codecs", CodecPlugin, "encoding", "build", UnknownEncodingError),
+        "encoding": Kind(
+            "precomp_register_codecs",
+            CodecPlugin,
+            "encoding",
+            "build",
+            "a Codec",
+            (("encode", "decode"),),
+            UnknownEncodingError,
+            PluginError,
+        ),
         "compressor": Kind(
-            "precomp_register_compressors", CompressorPlugin, "name", "build", UnknownEncodingError
+            "precomp_register_compressors",
+            CompressorPlugin,
+            "name",
+            "build",
+            "a Compressor",
+            (("compress", "decompress"),),
+            UnknownEncodingError,
+            PluginError,
         ),
         "exporter": Kind(
-            "precomp_register_mesh_exporters", MeshExporterPlugin, "name", "build", UnknownEncodingError
+            "precomp_register_mesh_exporters",
+            MeshExporterPlugin,
+            "name",
+            "build",
+            "a MeshExporter",
+            (("export",),),
+            UnknownEncodingError,
+            MeshError,
         ),
     }
 )

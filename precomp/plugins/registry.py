@@ -6,16 +6,10 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from precomp.errors import (
-    ArgumentError,
-    ConfigError,
-    MissingDependencyError,
-    PluginConflictError,
-    PrecompError,
-    did_you_mean,
-)
+from precomp.errors import ArgumentError, ConfigError, PluginConflictError, did_you_mean
 from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
 from precomp.interfaces import Compressor
+from precomp.plugins.making import make
 from precomp.plugins.probe import Probed, probe
 from precomp.plugins.records import KINDS, Declaration, Plugin
 
@@ -157,27 +151,25 @@ class Registry:
     def compressor(self, name: str) -> Compressor:
         """Return the compressor at its default level, built once; cheap enough for every object.
 
-        Raises as the class says, and MissingDependencyError where its package is not installed.
+        Raises as `make` does.
         """
         built = self._built.get(name)
-        return built if built is not None else self._built.setdefault(name, self._build(name))
+        return built if built is not None else self._built.setdefault(name, self.make("compressor", name))
+
+    def make(self, kind: str, name: str, *arguments: Any, place: str = "") -> Any:
+        """Call the `open` or `build` of a `protocol`, `encoding`, ... and return what it makes.
+
+        `place` stands in front of errors. Raises as the class says, MissingDependencyError where a package
+        is not installed, and where the plugin's code fails or returns something else an error that
+        names it: StoreError for a protocol, MeshError for an exporter, PluginError for the others.
+        """
+        claim = self._find(kind, name)
+        what = f"{place}: {kind}" if place else kind
+        return make(KINDS[kind], f"{what} {name!r} of {claim.plugin}", claim.record, arguments)
 
     def origin(self, kind: str, name: str) -> Plugin:
         """Return the plugin that provides a `protocol`, `encoding`, ... `name`; raises as the class says."""
         return self._find(kind, name).plugin
-
-    def _build(self, name: str) -> Compressor:
-        claim = self._find("compressor", name)
-        try:
-            built: Compressor = claim.record.build()
-        except PrecompError:
-            raise
-        except ImportError as error:
-            hint = claim.record.install_hint or "install the package it needs"
-            raise MissingDependencyError(
-                f"compressor {name!r} of {claim.plugin} cannot be built ({error}); {hint}"
-            ) from error
-        return built
 
     def _names(self, kind: str) -> tuple[str, ...]:
         return tuple(sorted(name for claimed, name in self._claims if claimed == kind))

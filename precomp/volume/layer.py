@@ -22,7 +22,7 @@ from precomp.plugins import Registry
 from precomp.provenance import Provenance
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
 from precomp.volume.document import InfoDocument
-from precomp.volume.scale_io import ScaleIO, telling_what_is_missing
+from precomp.volume.scale_io import ScaleIO
 
 __all__ = ["Layer"]
 
@@ -76,11 +76,9 @@ class Layer:
         return found
 
     def _open(self, path: CloudPath) -> Objects:
-        protocol = self.registry.protocol(path.scheme)
         if path.scheme not in self._options:
             self._options[path.scheme] = _structure_options(self.registry, path.scheme, {})
-        with telling_what_is_missing(f"{path.scheme}://", protocol.install_hint):
-            store = protocol.open(path, self._options[path.scheme])
+        store = self.registry.make("protocol", path.scheme, path, self._options[path.scheme], place=str(path))
         # hasattr first: to ask isinstance for a Protocol takes as long as to read a small info.
         if hasattr(store, "read_box") and isinstance(store, SupportsCutout):
             raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")

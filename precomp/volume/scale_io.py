@@ -1,14 +1,11 @@
 """One scale of a layer: where its chunks are, and how they are read and written."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 
 from precomp.engine.cache import ChunkCache
 from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
-from precomp.errors import MissingDependencyError
 from precomp.grid import ChunkGrid, ChunkRef
 from precomp.hookspecs import CodecPlugin
 from precomp.info import VolumeInfo
@@ -16,7 +13,7 @@ from precomp.interfaces import Codec
 from precomp.plugins import Registry
 from precomp.volume.check import check_scale
 
-__all__ = ["ScaleIO", "telling_what_is_missing"]
+__all__ = ["ScaleIO"]
 
 
 class ScaleIO:
@@ -67,9 +64,10 @@ class ScaleIO:
 
     @cached_property
     def codec(self) -> Codec:
-        """The codec of this scale. Raises MissingDependencyError, and as `plugin` does."""
-        with telling_what_is_missing(f"the encoding {self.plugin.encoding}", self.plugin.install_hint):
-            return self.plugin.build(self.info, self.info.scales[self._mip])
+        """The codec of this scale. Raises MissingDependencyError, PluginError, and as `plugin` does."""
+        name, scale = self.plugin.encoding, self.info.scales[self._mip]
+        codec: Codec = self._registry.make("encoding", name, self.info, scale, place=self._name)
+        return codec
 
     @cached_property
     def reader(self) -> ChunkReader:
@@ -82,17 +80,3 @@ class ScaleIO:
         """Drop a chunk from the cache: it has been written, or may have been."""
         if self._cache.limit:
             self.reader.forget(ref)
-
-
-@contextmanager
-def telling_what_is_missing(what: str, hint: str | None) -> Iterator[None]:
-    """Turn a plugin's ImportError into a MissingDependencyError with the line that installs it."""
-    try:
-        yield
-    except MissingDependencyError:
-        raise
-    except ImportError as error:
-        advice = hint or "install it"
-        raise MissingDependencyError(
-            f"{what} needs a package that is not there ({error}); {advice}"
-        ) from error

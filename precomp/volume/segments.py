@@ -24,7 +24,7 @@ class Segments:
         """The meshes of the segments: `vol.mesh.get(ids)`, `vol.mesh.save(ids)`."""
         layer, folder = self._layer, self._layer.document.model().mesh
         place, key = url.resolve(layer.path, folder, "mesh folder") if folder else (layer.path, None)
-        return Meshes(layer.objects(place), key, layer.registry.exporter, self._workers())
+        return Meshes(layer.objects(place), key, layer.registry, self._workers())
 
     def save_mesh(self, segids: int | Iterable[int], filepath: Any = None, file_format: str = "obj") -> str:
         """Write the meshes of segments into one file and return its path.
