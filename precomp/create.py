@@ -97,10 +97,7 @@ def create_new_info(
         type=_argument("layer_type", _name("layer_type", layer_type), Literal["image", "segmentation"]),
         data_type=_data_type(data_type),
         num_channels=_argument("num_channels", num_channels, Size),
-        scales=tuple(
-            _coarser(base, _argument(f"factor ** {mip}", [step**mip for step in steps], Size3), encoding)
-            for mip in range(mips + 1)
-        ),
+        scales=tuple(_scale_at(mip, base, steps, encoding) for mip in range(mips + 1)),
         mesh=_folder("mesh", mesh),
         skeletons=_folder("skeletons", skeletons),
     )
@@ -150,6 +147,18 @@ def reset_scales(info: dict[str, Any]) -> None:
 def scale_key(resolution: Sequence[float]) -> str:
     """Return the usual folder of a scale, `4.5_4_40`: integral values stand without a decimal point."""
     return "_".join(str(_number(_exact(nm))) for nm in resolution)
+
+
+def _scale_at(mip: int, base: Scale, steps: tuple[int, int, int], encoding: str) -> Scale:
+    try:
+        factor = _argument(f"factor ** {mip}", [step**mip for step in steps], Size3)
+        return _coarser(base, factor, encoding)
+    except ArgumentError as error:
+        if mip == 1:
+            raise ArgumentError(f"factor: {steps} is too much for one step: {error}") from error
+        raise ArgumentError(
+            f"max_mip: at most {mip - 1} will do with a factor of {steps}: {error}"
+        ) from error
 
 
 def _coarser(base: Scale, factor: tuple[int, int, int], encoding: str) -> Scale:
