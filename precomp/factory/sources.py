@@ -51,7 +51,7 @@ def read(path: str | os.PathLike[str]) -> Any:
         raise ConfigError(f"{label}: there is no such config file{_who_named(label)}") from error
     except (OSError, ValueError) as error:  # the latter for NUL in the name
         raise ConfigError(f"{label}: the config file cannot be read: {error}{_who_named(label)}") from error
-    return loads(data, label, ConfigError) if suffix == ".json" else _toml(data, label)
+    return loads(data, label, ConfigError, unique=True) if suffix == ".json" else _toml(data, label)
 
 
 def _who_named(label: str) -> str:

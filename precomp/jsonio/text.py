@@ -20,8 +20,12 @@ _BRACKETS_AND_TEXTS = re.compile(r'[][{}]|"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 _STEPS = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
-def loads(data: bytes | str, name: str, error: type[PrecompError] = InfoError) -> Any:
-    """Return the plain values of a JSON text in UTF-8; of a key that occurs twice the last one counts.
+def loads(
+    data: bytes | str, name: str, error: type[PrecompError] = InfoError, *, unique: bool = False
+) -> Any:
+    """Return the plain values of a JSON text in UTF-8.
+
+    Of a key that stands twice in an object the last one counts; with `unique` that is an error.
 
     Raises `error`, its text starting with `name`, where `data` is not UTF-8, not JSON (NaN and
     Infinity are not) or nested deeper than MAX_DEPTH.
@@ -34,7 +38,10 @@ def loads(data: bytes | str, name: str, error: type[PrecompError] = InfoError) -
     if _too_deep(text):
         raise error(f"{name}: expected lists and objects at most {MAX_DEPTH} deep; repair the file")
     try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
+        pairs = _without_doubles if unique else None
+        return json.loads(text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=pairs)
+    except _TwiceError as cause:
+        raise error(f"{name}: {cause}; keep one of them") from cause
     except json.JSONDecodeError as cause:
         where = f"line {cause.lineno} column {cause.colno}"
         raise error(f"{name}: this is not JSON: {cause.msg}: {where}; repair the file") from cause
@@ -87,6 +94,19 @@ def _plain(value: Any, place: str, error: type[PrecompError], depth: int) -> Any
         f"{place}: expected None, a bool, a finite number, a text, a list or a dict with text keys, "
         f"got {shown(value)}"
     )
+
+
+class _TwiceError(ValueError):
+    """A key stands twice in one object."""
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in made if keys.count(key) > 1)
+        raise _TwiceError(f"the key {twice!r} stands twice in one object, whose keys are {', '.join(keys)}")
+    return made
 
 
 def _finite(text: str) -> float:
