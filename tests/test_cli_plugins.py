@@ -19,15 +19,15 @@ FOLDERS = ("alpha", "beta", "raising", "absent_import", "misspelt", "lacking", "
 SDKS = {"jpeg": "simplejpeg", "br": "brotli", "zstd": "zstandard"}
 
 
-def printed(*arguments: str) -> str:
+def printed(*arguments: str, disabled: str = "npz", problem: str = "") -> str:
     """What the command prints in a fresh interpreter that finds the distributions, `npz` being blocked."""
     path = os.pathsep.join(str(DISTRIBUTIONS / folder) for folder in FOLDERS)
     code = f"from precomp.cli import main; raise SystemExit(main({list(arguments)!r}))"
-    environment = {**os.environ, "PYTHONPATH": path, "PRECOMP_DISABLE_PLUGINS": "npz"}
+    environment = {**os.environ, "PYTHONPATH": path, "PRECOMP_DISABLE_PLUGINS": disabled}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, problem)
     return done.stdout
 
 
@@ -76,8 +76,17 @@ def test_plugins_that_provide_nothing_say_why(rows: list[dict[str, str]]) -> Non
         "distribution": "precomp",
         "version": blocked["version"],
         "state": "blocked",
-        "reason": "disabled by PRECOMP_DISABLE_PLUGINS or by disable=",
+        "reason": "disabled by the environment variable PRECOMP_DISABLE_PLUGINS",
     }
+
+
+def test_a_disabled_plugin_that_is_not_there_is_told(rows: list[dict[str, str]]) -> None:
+    problem = (
+        "PRECOMP_DISABLE_PLUGINS: no plugin is called 'npzz' (did you mean 'npz'?); `precomp plugins` lists "
+        "what is installed\n"
+    )
+    found = json.loads(printed("plugins", "--json", disabled="npz, npzz,", problem=problem))
+    assert found == rows
 
 
 def test_rivals_name_each_other(rows: list[dict[str, str]]) -> None:

@@ -196,6 +196,7 @@ def test_every_argument_of_create_new_info_can_stand_in_a_config() -> None:
     arguments = {
         name: attrs.NOTHING if one.default is inspect.Parameter.empty else one.default
         for name, one in parameters.items()
+        if name != "registry"
     }
     assert {field.name: field.default for field in attrs.fields(CreateTable)} == arguments
 
@@ -210,7 +211,7 @@ option_values: dict[str, st.SearchStrategy[Any]] = {
     "bounded": st.booleans(),
     "fill_missing": st.booleans(),
     "autocrop": st.booleans(),
-    "background_color": st.integers(0, 255) | st.sampled_from([0.0, 3.5]),
+    "background_color": st.integers(0, 255) | st.sampled_from([0.0, 3.0]),
     "non_aligned_writes": st.booleans(),
     "delete_black_uploads": st.booleans(),
     "progress": st.booleans() | st.none(),
@@ -729,9 +730,110 @@ def test_unset_variables_are_all_named(monkeypatch: pytest.MonkeyPatch, tmp_path
     with pytest.raises(ConfigError) as caught:
         VolumeFactory.from_file(file)
     why = "the environment variable NO_SUCH is not set; set it, or give a default: ${NO_SUCH:-text}"
-    assert str(caught.value) == (
-        f"{file}: volumes.a.cloudpath: {why}\n{file}: volumes.b.options.x[0].y: {why}"
+    assert str(caught.value).split("\n") == [
+        f"{file}: volumes.a.cloudpath: {why}",
+        f"{file}: volumes.b.options.x[0].y: {why}",
+        f"{file}: volumes.b.cloudpath: required field missing",
+    ]
+
+
+def test_what_cannot_be_read_hides_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, tmp_path: Path
+) -> None:
+    """And nothing is said twice: what follows from a value that is not known is no problem of its own."""
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    file = tmp_path / "precomp.toml"
+    file.write_text(
+        """
+        [defaults]
+        cdn_cache = 2020-01-01
+        [plugins]
+        prefer = ["${NO_SUCH}"]
+        [protocols.lab]
+        endpoint = "${NO_SUCH}"
+        colour = "${NO_SUCH}"
+        retries = "three"
+        [volumes.a]
+        cloudpath = "${NO_SUCH}/em"
+        options = {endpoint = "x", unheard = 1}
+        [volumes.b]
+        like = "${NO_SUCH}"
+        mip = -1
+        [volumes.c]
+        cloudpath = "lab://${NO_SUCH}/em"
+        fill_misng = true
+        create = {data_type = "${NO_SUCH}", encoding = "${NO_SUCH}", mesh = "${", num_channels = 0}
+        [volumes.d]
+        like = "e"
+        [volumes]
+        e = 1979-05-27
+        f = 5
+        """
     )
+    for plugins in (None, registry):
+        with pytest.raises(ConfigError) as caught:
+            VolumeFactory.from_file(file, registry=plugins)
+        found = [line.removeprefix(f"{file}: ").split(": ", 1) for line in str(caught.value).split("\n")]
+        unset = {place for place, text in found if "NO_SUCH is not set" in text}
+        assert unset == {
+            "plugins.prefer[0]",
+            "protocols.lab.endpoint",
+            "protocols.lab.colour",
+            "volumes.a.cloudpath",
+            "volumes.b.like",
+            "volumes.c.cloudpath",
+            "volumes.c.create.data_type",
+            "volumes.c.create.encoding",
+        }
+        others = {place: text for place, text in found if place not in unset}
+        assert len(unset) + len(others) == len(found)
+        wanted = {
+            "defaults.cdn_cache": "expected None, a bool, ",
+            "volumes.b.mip": "expected a mip ",
+            "volumes.c.fill_misng": "unknown field",
+            "volumes.c.create.mesh": "expected ${NAME}",
+            "volumes.c.create.num_channels": "must be at least 1",
+            **{f"volumes.c.create.{key}": "required field missing" for key in ("layer_type", "resolution")},
+            **{
+                f"volumes.c.create.{key}": "required field missing" for key in ("voxel_offset", "volume_size")
+            },
+            "volumes.e": "expected None, a bool, ",
+            "volumes.f": "expected an object, got 5",
+        }
+        if plugins is not None:  # else nothing serves lab://, which a volume uses
+            wanted["protocols.lab.retries"] = "expected an integer"
+        assert {place: text[: len(wanted.get(place, ""))] for place, text in others.items()} == wanted
+
+
+def test_an_unset_variable_in_a_volume_that_is_like_another(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry
+) -> None:
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    config = {
+        "volumes": {
+            "a": {"cloudpath": "${NO_SUCH}", "options": {"endpoint": "x"}},
+            "b": {"like": "a", "cloudpath": "lab://b/d/l"},
+        }
+    }
+    (line,) = lines_of(config, registry=registry)
+    assert line.startswith("config: volumes.a.cloudpath: the environment variable NO_SUCH is not set")
+
+
+def test_a_key_that_is_no_text_is_named_in_its_place() -> None:
+    volumes: Any = {"em": {"cloudpath": "mem://a/b", 3: 4, "options": {5: 1}}, 7: {}}
+    assert lines_of({"volumes": volumes}) == [
+        "config: volumes[7]: expected a text as key; write it in quotes",
+        "config: volumes.em[3]: expected a text as key; write it in quotes",
+        "config: volumes.em.options[5]: expected a text as key; write it in quotes",
+    ]
+
+
+def test_a_config_that_is_nested_too_deep_is_refused() -> None:
+    deep: Any = []
+    for _ in range(500):
+        deep = [deep]
+    line, *_ = lines_of({"volumes": {"em": {"cloudpath": "mem://a/b", "mip": deep}}})
+    assert line.endswith(": expected tables and lists at most 100 deep; nest them less")
 
 
 def test_variables_are_filled_in_everywhere(
@@ -813,6 +915,11 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch, registry: Regist
             "this is not JSON: Expecting value: line 2 column 12; repair the file",
         ),
         ("a.json", b"[]", "expected a table, got []"),
+        (
+            "a.json",
+            b'{"volumes": {"em": {"mip": 0, "cloudpath": "mem://a/b", "mip": 1}}}',
+            "the key 'mip' stands twice in one object, whose keys are mip, cloudpath, mip; keep one of",
+        ),
         ("a.json", b'{"defaults": {"background_color": NaN}}', "NaN is not a finite number"),
         (
             "a.toml",
@@ -1059,6 +1166,12 @@ def test_wrong_paths_raise_what_cloudvolume_raises() -> None:
         ({"like": "seg"}, "open('em'): like: it belongs into a config"),
         ({"provenance": {}}, "open('em'): provenance: unknown field"),
         ({"mip": object()}, "open('em'): mip: expected None, a bool"),
+        ({"a b": 1}, "open('em'): ['a b']: unknown field, expected mip, "),
+        (
+            {"options": {3: 4}},
+            "open('em'): options: expected None, a bool, a finite number, a text, a list or ",
+        ),
+        ({"background_color": -1}, "open('em'): background_color: -1 does not fit uint8; choose a value "),
     ],
 )
 def test_wrong_arguments_are_named(overrides: dict[str, Any], text: str) -> None:
@@ -1066,6 +1179,27 @@ def test_wrong_arguments_are_named(overrides: dict[str, Any], text: str) -> None
     with pytest.raises(ArgumentError) as caught:
         factory.open("em", **overrides)
     assert str(caught.value).startswith(text)
+    assert "like" not in str(caught.value) or "like" in overrides
+
+
+def test_a_path_is_given_once() -> None:
+    for path in ("./a/b/c", "mem://x/y"):
+        with pytest.raises(
+            ArgumentError, match="cloudpath: the path is given twice, and this one is 'mem://a/"
+        ):
+            open_volume(path, cloudpath="mem://a/b")
+
+
+def test_a_registry_is_a_registry() -> None:
+    for call in (
+        lambda: VolumeFactory.from_dict({}, registry=3),  # type: ignore[arg-type]
+        lambda: CloudVolume("mem://a/b", registry=3),  # type: ignore[arg-type]
+        lambda: CloudVolume.create_new_info(**NEW, registry={}),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(
+            ArgumentError, match=r"^registry: expected None or a precomp\.plugins\.Registry, got "
+        ):
+            call()
 
 
 def test_what_the_layer_lacks_is_told_with_the_name() -> None:
@@ -1163,11 +1297,25 @@ def test_a_layer_that_redirects_to_nowhere_is_not_overwritten() -> None:
         ({"layer_type": "Image"}, "create.layer_type: expected 'image' or 'segmentation'"),
         ({"colour": 1}, "create.colour: unknown field, expected num_channels, layer_type, "),
         ({"encoding": ""}, "create.encoding: must not be empty"),
+        ({"max_mip": 100}, "create.max_mip: at most "),
+        (
+            {"max_mip": 1, "factor": [2**61, 1, 1]},
+            "create.factor: (2305843009213693952, 1, 1) is too much for ",
+        ),
     ],
 )
 def test_a_layer_that_cannot_be_made_is_found_at_once(wrong: dict[str, Any], line: str) -> None:
     (found,) = lines_of({"volumes": {"em": {"cloudpath": fresh(), "create": {**NEW, **wrong}}}})
     assert found.startswith(f"config: volumes.em.{line}")
+
+
+def test_a_background_that_the_new_layer_cannot_hold_is_found_at_once() -> None:
+    volumes = {
+        "em": {"cloudpath": fresh(), "create": NEW},
+        "seg": {"cloudpath": fresh(), "background_color": -1},
+    }
+    (line,) = lines_of({"volumes": volumes, "defaults": {"background_color": 256}})
+    assert line == "config: defaults.background_color: 256 does not fit uint8; choose a value that does"
 
 
 def test_a_new_layer_that_no_viewer_shows_is_a_warning() -> None:
@@ -1207,6 +1355,9 @@ def test_what_is_absent_matters_to_the_volumes_that_need_it() -> None:
         assert str(caught.value).startswith(f"config: {text}")
         assert isinstance(caught.value.__cause__, cause)
     starts = [text for name, (text, _) in kinds.items() if name != "like"]
+    starts.append(
+        "protocols.s3: no plugin serves this protocol here, and no volume uses it: unknown protocol"
+    )
     problems = factory.describe()["problems"]
     assert [
         problem[len("config: ") :][: len(text)] for problem, text in zip(problems, starts, strict=True)
@@ -1246,6 +1397,43 @@ def test_options_of_a_wrong_class_matter_to_the_volumes_that_need_them(registry:
         factory.open("odd")
 
 
+@attrs.frozen
+class ForCheckersOnly:
+    number: "NotDefined" = 1  # type: ignore[name-defined]  # noqa: F821
+
+
+def test_options_that_nobody_can_resolve_matter_to_the_volumes_that_need_them() -> None:
+    """At the top the plugin is failed; deeper down it is found when the options are looked at."""
+    from precomp_plugins import memory
+    from precomp_plugins.codecs import raw
+
+    @attrs.frozen
+    class Outer:
+        inner: ForCheckersOnly | None = None
+
+    def strange(options: Any) -> Registry:
+        hook: Any = lambda: [ProtocolPlugin("odd", print, options=options)]  # type: ignore[arg-type]  # noqa: E731
+        return Registry.of([module("odd_plugin", precomp_register_protocols=hook), memory, raw])
+
+    config = {
+        "protocols": {"odd": {"inner": {}}},
+        "volumes": {"odd": {"cloudpath": "odd://a/b"}, "em": {"cloudpath": fresh(), "create": NEW}},
+    }
+    texts = {
+        ForCheckersOnly: r"volumes\.odd\.cloudpath: unknown protocol 'odd'.*failed: in-memory 0 \(entry "
+        r"point 'odd_plugin'\): .* protocol 'odd': expected annotations in ForCheckersOnly .*'NotDefined'",
+        Outer: r"volumes\.odd\.options: in-memory 0 \(entry point 'odd_plugin'\): .*Outer.*'NotDefined'",
+    }
+    for options, text in texts.items():
+        registry = strange(options)
+        factory = VolumeFactory.from_dict(config, registry=registry)
+        assert factory.open("em").dtype == "uint8"
+        with pytest.raises(ConfigError, match=rf"(?s)^config: {text}"):
+            factory.open("odd")
+        with pytest.raises((ConfigError, UnknownProtocolError), match=r"(?s)in-memory 0 .*'NotDefined'"):
+            CloudVolume("odd://a/b", registry=registry)
+
+
 def test_options_may_be_what_json_cannot_hold(registry: Registry) -> None:
     @attrs.frozen
     class Odd:
@@ -1259,7 +1447,7 @@ def test_options_may_be_what_json_cannot_hold(registry: Registry) -> None:
 
 @pytest.mark.parametrize("state", ["failed", "blocked"])
 def test_a_table_of_a_protocol_that_a_broken_plugin_may_serve_is_fine(tmp_path: Path, state: str) -> None:
-    """A typing error in the name of a protocol is found where every plugin is loaded."""
+    """But not one that is nearly called like a protocol that is served."""
     install(
         tmp_path, "broken", "raise RuntimeError('out of order')" if state == "failed" else "import nothing"
     )
@@ -1274,14 +1462,42 @@ def test_a_table_of_a_protocol_that_a_broken_plugin_may_serve_is_fine(tmp_path: 
             factory.open("ftp://a/b")
         except ValueError as error:
             print(error)
+        print(factory.describe()["problems"][0])
+        try:
+            VolumeFactory.from_dict({"protocols": {"fiel": {"fsync": True}}})
+        except ValueError as error:
+            print(error)
     """
     environment = {"PRECOMP_DISABLE_PLUGINS": "broken"} if state == "blocked" else {}
     found = run(code, folder=tmp_path, **environment)
     assert found.startswith(f"['{state}']\nunknown protocol 'ftp'")
     assert f"{state}: broken 1.0 (entry point 'broken')" in found
-    assert lines_of({"protocols": {"ftp": {"user": "ada"}}})[0].startswith(
-        "config: protocols.ftp: unknown protocol"
+    assert "\nconfig: protocols.ftp: no plugin serves this protocol here, and no volume uses it: " in found
+    assert "\nconfig: protocols.fiel: unknown protocol 'fiel' (did you mean 'file'?); known: " in found
+
+
+def test_a_table_that_nothing_serves_or_uses_is_a_problem_and_no_error() -> None:
+    unused = VolumeFactory.from_dict({"protocols": {"nope": {"user": "ada"}}})
+    (problem,) = unused.describe()["problems"]
+    assert problem.startswith("config: protocols.nope: no plugin serves this protocol here, and no volume ")
+    used = VolumeFactory.from_dict(
+        {"protocols": {"nope": {"user": "ada"}}, "volumes": {"em": {"cloudpath": "nope://a/b"}}}
     )
+    (problem,) = used.describe()["problems"]
+    assert problem.startswith("config: volumes.em.cloudpath: unknown protocol 'nope'")
+    assert lines_of({"protocols": {"fiel": {"fsync": True}}})[0].startswith(
+        "config: protocols.fiel: unknown "
+    )
+
+
+def test_disabled_plugins_that_are_not_there_are_a_problem_and_no_error() -> None:
+    factory = VolumeFactory.from_dict({"plugins": {"disable": ["jpeg", "jpg", "precomp:npz"]}})
+    assert factory.describe()["problems"] == [
+        "config: plugins.disable[1]: no plugin is called 'jpg' (did you mean 'jpeg'?); `precomp plugins` "
+        "lists what is installed"
+    ]
+    (blocked, _) = [plugin for plugin in factory.registry.plugins if plugin.state == "blocked"]
+    assert blocked.detail == "disabled by `disable` of a config's [plugins] or of precomp.plugins.load"
 
 
 def install(folder: Path, name: str, code: str) -> None:

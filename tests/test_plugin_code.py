@@ -4,14 +4,18 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import attrs
+import numpy as np
 import pytest
 
 from precomp import CloudVolume, VolumeFactory
 from precomp.errors import (
     InfoNotFoundError,
     MissingDependencyError,
+    PluginConflictError,
     PluginError,
     PrecompError,
+    PrecompWarning,
     StoreError,
     UnsupportedError,
 )
@@ -112,6 +116,33 @@ def test_other_volumes_of_a_config_stay_usable() -> None:
     with pytest.raises(StoreError, match="protocol 'odd' of in-memory") as caught:
         factory.open("odd")
     assert caught.value.__notes__ == ["while opening 'odd' of config"]
+
+
+def test_a_conflict_is_settled_for_new_layers_too() -> None:
+    from precomp_plugins import memory
+    from precomp_plugins.codecs import raw
+
+    rival = ModuleType("rival")
+    claimed = attrs.evolve(raw.precomp_register_codecs()[0], viewable=False)
+    rival.precomp_register_codecs = hookimpl(lambda: [claimed])  # type: ignore[attr-defined]
+    size = {"resolution": (8, 8, 40), "voxel_offset": (0, 0, 0), "volume_size": (9, 9, 9)}
+    new: dict[str, Any] = dict(num_channels=1, layer_type="image", data_type="uint8", encoding="raw", **size)
+    voxels = np.arange(729, dtype=np.uint8).reshape(9, 9, 9)
+    unsettled = Registry.of([raw, rival, memory])
+    for make in (
+        lambda: CloudVolume.create_new_info(**new, registry=unsettled),
+        lambda: CloudVolume.from_numpy(voxels, "mem://plugin/code/new", registry=unsettled),
+    ):
+        with pytest.raises(
+            PluginConflictError, match=r"make the registry with prefer=\['in-memory:precomp_plugi"
+        ):
+            make()
+    settled = Registry.of([raw, rival, memory], prefer=["rival"])
+    with pytest.warns(PrecompWarning, match="cannot show"):  # so says the rival
+        assert CloudVolume.create_new_info(**new, registry=settled) == CloudVolume.create_new_info(**new)
+    with pytest.warns(PrecompWarning, match="cannot show"):
+        vol = CloudVolume.from_numpy(voxels, "mem://plugin/code/new", registry=settled)
+    assert (vol[...][..., 0] == voxels).all()
 
 
 def plugin_module(opens: Callable[..., Any]) -> ModuleType:

@@ -161,9 +161,10 @@ def test_disabled_plugins_are_not_imported() -> None:
     print(json.dumps([states, message, imported, load().protocol("ftp").install_hint]))
     """
     states, message, imported, later = run(code, "alpha", "beta", "quits")
-    why = "disabled by PRECOMP_DISABLE_PLUGINS or by disable="
-    assert states == {"quits": ["blocked", why], "beta": ["blocked", why], "ftp": ["blocked", why]}
-    assert "blocked: alpha 1.0 (entry point 'ftp'): disabled by PRECOMP_DISABLE_PLUGINS" in message
+    why = "disabled by the environment variable PRECOMP_DISABLE_PLUGINS"
+    other = "disabled by `disable` of a config's [plugins] or of precomp.plugins.load"
+    assert states == {"quits": ["blocked", why], "beta": ["blocked", why], "ftp": ["blocked", other]}
+    assert f"blocked: alpha 1.0 (entry point 'ftp'): {other}" in message
     assert imported == []
     assert later == "beta", "the variable is read at each load, not at import"
 
@@ -184,6 +185,10 @@ def test_rivals_conflict_only_where_they_are_asked_for() -> None:
     plugins, (kind, message), chosen, encoding = run(code, "alpha", "beta")
     assert kind == "PluginConflictError"
     assert "'ftp'" in message
+    assert message.endswith(
+        "; for the first one pass registry=precomp.plugins.load(prefer=['alpha:ftp']), or say so in `prefer` "
+        "of a config's [plugins], or set the environment variable PRECOMP_DISABLE_PLUGINS=beta_ftp:beta"
+    )
     assert "alpha 1.0 (entry point 'ftp')" in message
     assert "beta_ftp 2.0 (entry point 'beta')" in message
     assert chosen == ["alpha"] * 3 + ["beta"] * 3
@@ -501,7 +506,7 @@ def test_a_name_is_served_if_one_claims_it_or_one_is_preferred(
 
 def test_preferring_a_distribution_leaves_its_own_rivals_to_the_next() -> None:
     modules = [codecs(name, "same") for name in ("left", "right")]
-    with pytest.raises(PluginConflictError):
+    with pytest.raises(PluginConflictError, match=r"make the registry with prefer=\['in-memory:left'\] or "):
         Registry.of(modules, ["in-memory"]).codec("same")
     registry = Registry.of(modules, ["in-memory", "right"])
     assert [plugin.detail for plugin in registry.plugins] == [

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,16 +37,19 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="List what each installed plugin provides, its origin and its state: loaded; SDK missing "
         "(a package that it needs is not installed); conflicting (another plugin claims the same name); "
         "failed; or blocked (by PRECOMP_DISABLE_PLUGINS=NAME,...). A plugin that failed or is blocked is "
-        "listed by its entry point.",
+        "listed by its entry point. Names in that variable that no plugin has are told on stderr.",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON list of objects")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one aligned line, or one JSON object, for each thing that a plugin provides."""
-    from precomp.plugins import load
+    from precomp.plugins import DISABLE_VARIABLE, disabled_by_variable, load, unknown_names
 
-    rows = sorted(_rows(load()))
+    registry = load()
+    rows = sorted(_rows(registry))
+    for problem in unknown_names(registry, disabled_by_variable()):
+        print(f"{DISABLE_VARIABLE}: {problem}", file=sys.stderr)
     if args.json:
         print(json.dumps([row._asdict() for row in rows], indent=2))
         return 0

@@ -9,10 +9,9 @@ import attrs
 
 from precomp import url
 from precomp.errors import CloudPathError, ConfigError, did_you_mean
-from precomp.factory.environment import fill_in
+from precomp.factory.environment import Unknown, fill_in
 from precomp.factory.findings import Findings, Layered, joined
 from precomp.factory.tables import DefaultsTable, PluginsTable, VolumeTable
-from precomp.jsonio import plain
 from precomp.jsonio.problems import member, wrong
 
 __all__ = ["Config", "Link", "is_path", "parse"]
@@ -68,24 +67,21 @@ def is_path(text: str) -> bool:
 def parse(raw: Any, label: str, folder: str, findings: Findings) -> Config:
     """Return the config in plain values; problems are noted, and what has some is left out.
 
-    `folder`: what relative local cloudpaths count from. Raises ConfigError where nothing else can be
-    checked: no table, no plain values, or variables that cannot be filled in.
+    `folder`: what relative local cloudpaths count from. Raises ConfigError where it is no table.
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{label}: {wrong('a table', raw)}")
     filled = {
-        key: fill_in(plain(value, place, ConfigError), place, findings)
+        str(key): fill_in(value, place, findings)
         for key, value in raw.items()
         for place in [joined(f"{label}:", member(str(key)))]
     }
-    if findings.lines:
-        raise ConfigError("\n".join(findings.lines))
     sections = _Sections(**_sound(filled, label, findings))
     place = f"{label}: volumes"
     for name, table in sections.volumes.items():
         if not name or is_path(name):
             findings.add(place + member(name), "this reads as a path, not as the name of a volume; rename it")
-        if isinstance(table.get("cloudpath"), str):
+        if isinstance(table.get("cloudpath"), str) and not isinstance(table["cloudpath"], Unknown):
             table["cloudpath"] = _absolute(table["cloudpath"], folder)
     findings.structure(sections.defaults, DefaultsTable, f"{label}: defaults")
     chains = {name: tuple(_chain(name, sections.volumes, place, findings)) for name in sections.volumes}
@@ -97,11 +93,14 @@ def _sound(filled: Table, label: str, findings: Findings) -> dict[str, Any]:
     fields = {field.name: field.type for field in attrs.fields(attrs.resolve_types(_Sections))}
     sound = {}
     for key, value in filled.items():
-        place = joined(f"{label}:", member(str(key)))
+        place = joined(f"{label}:", member(key))
         if key not in fields:
-            hint = did_you_mean(str(key), fields)
-            findings.add(place, f"unknown table{hint}, expected {', '.join(fields)}")
-        elif (made := findings.structure(value, fields[key], place)) is not None:
+            findings.add(place, f"unknown table{did_you_mean(key, fields)}, expected {', '.join(fields)}")
+            continue
+        made = findings.structure(value, fields[key], place)
+        if made is None and key in ("volumes", "protocols") and isinstance(value, dict):
+            made = {name: table for name, table in value.items() if isinstance(table, dict)}
+        if made is not None:
             sound[key] = made
     return sound
 
@@ -131,7 +130,7 @@ def _chain(name: str, volumes: Mapping[str, Table], place: str, findings: Findin
         if circle and like == min(circle):  # once for all that are in it
             way = " -> ".join([*circle, like])
             findings.add(here, f"the volumes are like each other in a circle, {way}; break it")
-        elif isinstance(like, str) and not circle:
+        elif isinstance(like, str) and not circle and not findings.has(place + member(like)):
             hint = did_you_mean(like, volumes)
             findings.add(here, f"there is no volume {like!r}{hint}, expected one of {', '.join(volumes)}")
         # All else that is wrong with this table; what it lacks, the others may have.

@@ -23,6 +23,7 @@ from precomp.plugins import Registry
 from precomp.volume import CloudVolume
 from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.layer import Layer
+from precomp.volume.options import Options
 
 __all__ = ["check_create", "open_or_create"]
 
@@ -64,7 +65,7 @@ def check_create(
         text = str(error).removeprefix("create: info.scales[0].encoding: ")
         findings.add(layered.place_of(".encoding"), text)
     except (UnknownEncodingError, PluginConflictError) as error:
-        absent.append(Absent(layered.place_of(".encoding"), error))
+        absent.append(findings.absent(layered.place_of(".encoding"), error))
     return given
 
 
@@ -87,7 +88,8 @@ def open_or_create(
     try:
         vol = CloudVolume(str(path), registry=registry, **arguments)
     except InfoNotFoundError:
-        if Layer(path, registry, arguments["options"]).objects().store.stat("info") is not None:
+        layer = Layer(path, registry, Options(path.scheme, arguments["options"]))
+        if layer.objects().store.stat("info") is not None:
             raise  # there is one, which redirects to nowhere
     else:
         _check_same(vol, _unchanging(model), given, place)

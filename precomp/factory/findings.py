@@ -6,9 +6,9 @@ from typing import Any
 import attrs
 
 from precomp.errors import ConfigError, PrecompError
-from precomp.factory.environment import hidden
 from precomp.jsonio import attempt
 from precomp.jsonio.problems import member
+from precomp.jsonio.secrets import hidden
 
 __all__ = ["Absent", "Findings", "Layered", "joined"]
 
@@ -43,8 +43,17 @@ class Findings:
 
     def add(self, place: str, text: object) -> None:
         """Note a problem, unless there is one at this place."""
-        lines = (" ".join(line.split()) for line in str(text).splitlines())
-        self._found.setdefault(place, hidden("; ".join(lines), self.secrets))
+        lines = hidden(str(text), self.secrets).splitlines()  # a secret may have several, too
+        self._found.setdefault(place, "; ".join(" ".join(line.split()) for line in lines))
+
+    def absent(self, place: str, error: PrecompError) -> Absent:
+        """Return what is absent, told without secrets."""
+        text = hidden(str(error), self.secrets)
+        return Absent(place, error if text == str(error) else type(error)(text))
+
+    def has(self, place: str) -> bool:
+        """Whether there is a problem at this place or below."""
+        return any(_leads_to(place, found) for found in self._found)
 
     @property
     def lines(self) -> list[str]:

@@ -1,13 +1,14 @@
 """What a volume's tables amount to once they lie over each other."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import numpy as np
 
 from precomp import url
 from precomp.errors import (
+    ArgumentError,
     CloudPathError,
     ConfigError,
     PluginConflictError,
@@ -16,6 +17,7 @@ from precomp.errors import (
 )
 from precomp.factory.config import Config, Link
 from precomp.factory.creation import check_create
+from precomp.factory.environment import Unknown
 from precomp.factory.findings import Absent, Findings, Layered, joined
 from precomp.factory.tables import DefaultsTable, VolumeTable
 from precomp.hookspecs import ProtocolPlugin
@@ -23,8 +25,9 @@ from precomp.interfaces import CloudPath
 from precomp.jsonio import unstructure
 from precomp.jsonio.problems import member
 from precomp.plugins import Registry
+from precomp.volume.requests import fitting
 
-__all__ = ["Resolved", "check_protocols", "resolve"]
+__all__ = ["Resolved", "check_options", "resolve", "scheme_of"]
 
 
 @attrs.frozen
@@ -61,7 +64,11 @@ def resolve(config: Config, links: Sequence[Link], registry: Registry, findings:
         top = top.over(link.place, link.table)
     table = top.structure(VolumeTable, findings)
     create = check_create([(link.place, link.table) for link in links], registry, findings, absent)
+    if table is not None and create is not None:
+        _check_background(table.background_color, create["data_type"], top, findings)
     path = _path(top.values.get("cloudpath"))
+    if any(isinstance(link.table.get("cloudpath"), Unknown) for link in links):
+        return None  # it is not known which options are right
     if isinstance(path, CloudPathError):
         findings.add(top.place_of(".cloudpath"), path)
     if not isinstance(path, CloudPath):
@@ -71,11 +78,12 @@ def resolve(config: Config, links: Sequence[Link], registry: Registry, findings:
     )
     options, effective = _with_own(below, links), None
     try:
-        effective = _check_options(options, registry.protocol(path.scheme), findings)
+        effective = check_options(options, registry.protocol(path.scheme), findings)
     except (UnknownProtocolError, PluginConflictError) as error:
-        absent.append(Absent(top.place_of(".cloudpath"), error))
+        absent.append(findings.absent(top.place_of(".cloudpath"), error))
     except ConfigError as error:
-        absent.append(Absent(options.place, error))
+        origin = registry.origin("protocol", path.scheme)
+        absent.append(findings.absent(options.place, ConfigError(f"{origin}: {error}")))
     if table is None:
         return None
     compressor = "gzip" if table.compress is True else table.compress
@@ -83,33 +91,18 @@ def resolve(config: Config, links: Sequence[Link], registry: Registry, findings:
         if compressor:
             registry.compressor_plugin(compressor)
     except (UnknownEncodingError, PluginConflictError) as error:
-        absent.append(Absent(top.place_of(".compress"), error))
+        absent.append(findings.absent(top.place_of(".compress"), error))
     settings = {field.name: getattr(table, field.name) for field in attrs.fields(DefaultsTable)}
     shown = {} if effective is None else unstructure(effective)
     return Resolved(place, path, settings, options.values, shown, create, absent)
 
 
-def check_protocols(config: Config, registry: Registry, findings: Findings) -> None:
-    """Note what is wrong with the tables `[protocols.SCHEME]`, each taken alone.
-
-    One that nothing serves is wrong where it cannot be right: no volume has that scheme, it is none
-    that every precomp knows, and there is no failed or disabled plugin that might serve it.
-    """
-    complete = all(plugin.state not in ("failed", "blocked") for plugin in registry.plugins)
-    tables = [link.table for links in config.volumes.values() for link in links]
-    plausible = {_scheme(table.get("cloudpath")) for table in tables} | url.WELL_KNOWN_SCHEMES
-    for scheme, options in config.protocols.items():
-        place = config.place(".protocols" + member(scheme))
-        try:
-            protocol = registry.protocol(scheme)
-        except UnknownProtocolError as error:
-            if complete and scheme not in plausible:
-                findings.add(place, error)
-        except PluginConflictError:
-            continue  # a matter of the volumes that need it
-        else:
-            with contextlib.suppress(ConfigError):  # likewise
-                _check_options(Layered(place).over(place, options), protocol, findings, partial=True)
+def _check_background(value: Any, data_type: str, top: Layered, findings: Findings) -> None:
+    """Note a background that the voxels of a new layer cannot hold; else the first read would tell."""
+    try:
+        fitting(value, np.dtype(data_type.lower()), "background_color")
+    except ArgumentError as error:
+        findings.add(top.place_of(".background_color"), str(error).removeprefix("background_color: "))
 
 
 def _path(text: Any) -> CloudPath | CloudPathError | None:
@@ -119,7 +112,8 @@ def _path(text: Any) -> CloudPath | CloudPathError | None:
         return error
 
 
-def _scheme(text: Any) -> str | None:
+def scheme_of(text: Any) -> str | None:
+    """Return the scheme of a cloudpath; None for what is none."""
     path = _path(text)
     return path.scheme if isinstance(path, CloudPath) else None
 
@@ -128,7 +122,7 @@ def _with_own(below: Layered, links: Sequence[Link]) -> Layered:
     """The options of a protocol with a volume's own on top; inherited ones only from the same protocol."""
     options, before = below, None
     for link in links:
-        own = _scheme(link.table["cloudpath"]) if "cloudpath" in link.table else before
+        own = scheme_of(link.table["cloudpath"]) if "cloudpath" in link.table else before
         table = link.table.get("options", {})
         if own != before or table is None:
             options, before = below, own
@@ -137,7 +131,7 @@ def _with_own(below: Layered, links: Sequence[Link]) -> Layered:
     return options
 
 
-def _check_options(
+def check_options(
     options: Layered, protocol: ProtocolPlugin, findings: Findings, *, partial: bool = False
 ) -> Any:
     """Return the options as the protocol's record; None where it has none or problems were noted.

@@ -5,19 +5,28 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from precomp import plugins, url
 from precomp.errors import ArgumentError, ConfigError, PrecompError, did_you_mean
 from precomp.factory import sources
 from precomp.factory.config import Config, Link, is_path, parse
 from precomp.factory.creation import open_or_create
-from precomp.factory.findings import Findings
+from precomp.factory.findings import Findings, joined
 from precomp.factory.report import describe
-from precomp.factory.resolve import Resolved, check_protocols, resolve
+from precomp.factory.resolve import Resolved, resolve
+from precomp.factory.tables import VolumeTable
+from precomp.factory.unused import check_disabled, check_protocols
 from precomp.jsonio import plain
+from precomp.jsonio.problems import member, shown
+from precomp.jsonio.secrets import hidden, secrets_in
 from precomp.plugins import Registry
 from precomp.volume import CloudVolume
 
 __all__ = ["VolumeFactory", "open_volume"]
+
+# What `open` takes: a volume's table, but for what only makes sense beside other tables.
+_ARGUMENTS = tuple(field.name for field in attrs.fields(VolumeTable) if field.name != "like")
 
 
 class VolumeFactory:
@@ -43,10 +52,10 @@ class VolumeFactory:
         """Check a config; use `from_file` or `from_dict` instead."""
         findings = Findings()
         self._config = parse(config, name, folder, findings)
-        self._given = copy.deepcopy(config), name, folder, registry
-        used = _load(self._config, findings) if registry is None else registry
+        used = _load(self._config, findings) if registry is None else plugins.chosen(registry)
         self._registry = used.configured({**used.options, **self._config.protocols})
-        check_protocols(self._config, self._registry, findings)
+        self._unused = check_protocols(self._config, self._registry, findings)
+        self._unused += check_disabled(self._config, self._registry)
         resolved = {
             volume: resolve(self._config, links, self._registry, findings)
             for volume, links in self._config.volumes.items()
@@ -54,6 +63,7 @@ class VolumeFactory:
         }
         if findings.lines:
             raise ConfigError("\n".join(findings.lines))
+        self._given = copy.deepcopy(config), name, folder, registry
         self._secrets = frozenset(findings.secrets)
         self._volumes = {volume: found for volume, found in resolved.items() if found is not None}
 
@@ -109,9 +119,10 @@ class VolumeFactory:
     def describe(self) -> dict[str, Any]:
         """Return what each volume resolves to, in plain values, with `***` for secrets.
 
-        The key `problems` lists what the volumes need of plugins and do not get.
+        The key `problems` lists what the volumes need of plugins and do not get, tables of protocols that
+        neither a plugin nor a volume knows, and disabled plugins that are not installed.
         """
-        return describe(self._config.label, self._volumes, self._registry, self._secrets)
+        return describe(self._config.label, self._volumes, self._registry, self._secrets, self._unused)
 
     def open(self, name: str | os.PathLike[str], /, **overrides: Any) -> CloudVolume:
         """Open the volume `name`, or the layer at a cloudpath or local path (anything with a slash).
@@ -140,6 +151,11 @@ class VolumeFactory:
         text = _text(name)
         links: Sequence[Link] = ()
         if is_path(text):
+            if "cloudpath" in overrides:
+                raise ArgumentError(
+                    f"open({text!r}): cloudpath: the path is given twice, and this one is "
+                    f"{shown(overrides['cloudpath'])}; leave one of them out"
+                )
             self._registry.protocol(url.parse(text).scheme)  # the plain error, as no config is to blame
             overrides = {"cloudpath": text, **overrides}
         elif text not in self._volumes:
@@ -152,10 +168,13 @@ class VolumeFactory:
             return self._volumes[text]
         else:
             links = self._config.volumes[text]
-        place, findings = f"open({text!r}):", Findings(self._secrets)
+        place, findings = f"open({text!r}):", Findings(self._secrets | secrets_in(overrides))
         if "like" in overrides:
             raise ArgumentError(f"{place} like: it belongs into a config, and is no argument")
-        table = {key: _plain(value, f"{place} {key}") for key, value in overrides.items()}
+        for key in overrides.keys() - set(_ARGUMENTS):
+            hint = did_you_mean(key, _ARGUMENTS)
+            findings.add(joined(place, member(key)), f"unknown field{hint}, expected {', '.join(_ARGUMENTS)}")
+        table = {key: _plain(value, f"{place} {key}", findings) for key, value in overrides.items()}
         found = resolve(self._config, [*links, Link(place, table)], self._registry, findings)
         if found is None or findings.lines:
             raise ArgumentError("\n".join(findings.lines))
@@ -200,7 +219,9 @@ def _load(config: Config, findings: Findings) -> Registry:
     try:
         return plugins.load(wanted.disable, wanted.prefer)
     except ConfigError as error:
-        findings.add(config.place(".plugins.prefer"), str(error).removeprefix("prefer: "))
+        place = config.place(".plugins.prefer")
+        if not findings.has(place):
+            findings.add(place, str(error).removeprefix("prefer: "))
         return plugins.load(wanted.disable)
 
 
@@ -216,5 +237,9 @@ def _path_text(path: os.PathLike[str]) -> str:
     return text if is_path(text) else os.path.join(os.curdir, text)
 
 
-def _plain(value: Any, place: str) -> Any:
-    return plain(_path_text(value) if isinstance(value, os.PathLike) else value, place)
+def _plain(value: Any, place: str, findings: Findings) -> Any:
+    try:
+        return plain(_path_text(value) if isinstance(value, os.PathLike) else value, place)
+    except ArgumentError as error:
+        refused = ArgumentError(hidden(str(error), findings.secrets))
+    raise refused

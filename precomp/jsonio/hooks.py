@@ -30,7 +30,9 @@ _NAMES: dict[Any, str] = {
 def _scalar(kind: Any) -> _Hook:
     def hook(value: Any, target: Any) -> Any:
         if type(value) is not kind:
-            if kind is int and type(value) is float and value.is_integer():
+            if kind is str and isinstance(value, str):
+                value = str(value)  # one that remembers how it was written
+            elif kind is int and type(value) is float and value.is_integer():
                 value = int(value)
             elif kind is float and type(value) is int:
                 value = float(value)
@@ -47,6 +49,8 @@ def _literal(kind: Any) -> _Hook:
     texts = [choice for choice in members if isinstance(choice, str)]
 
     def hook(value: Any, _: Any) -> Any:
+        if isinstance(value, str):
+            value = str(value)
         if isinstance(value, (str, int)) and (type(value), value) in known:
             return value
         raise wrong(_choices(kind) + (did_you_mean(value, texts) if isinstance(value, str) else ""), value)

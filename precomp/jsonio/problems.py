@@ -5,7 +5,13 @@ from typing import Any
 
 __all__ = ["Problems", "located", "member", "named", "shown", "wrong"]
 
-_SHORT = Repr()
+
+class _Short(Repr):
+    # Texts of a class of their own are cut where others are, so that a secret in them can be found.
+    repr_Filled = Repr.repr_str  # noqa: N815
+
+
+_SHORT = _Short()
 _SHORT.maxstring = _SHORT.maxother = 60
 _SHORT.maxlevel = 2
 

@@ -8,12 +8,14 @@ and whatever it raises is its own failure.
 import functools
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
 
+from precomp.errors import ArgumentError, did_you_mean
 from precomp.hookspecs import ENTRY_POINT_GROUP
+from precomp.jsonio.problems import shown
 from precomp.plugins.probe import Probed, one_line, probe
 from precomp.plugins.records import Plugin, canonical
 from precomp.plugins.registry import Registry
@@ -21,7 +23,15 @@ from precomp.plugins.registry import Registry
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-__all__ = ["DISABLE_VARIABLE", "Plugin", "Registry", "load"]
+__all__ = [
+    "DISABLE_VARIABLE",
+    "Plugin",
+    "Registry",
+    "chosen",
+    "disabled_by_variable",
+    "load",
+    "unknown_names",
+]
 
 DISABLE_VARIABLE = "PRECOMP_DISABLE_PLUGINS"
 _lock = threading.RLock()  # one thread runs the hooks; the others wait for its registry
@@ -42,17 +52,45 @@ def load(disable: Iterable[str] = (), prefer: Iterable[str] = ()) -> Registry:
     Args:
         disable: entry point names, or `distribution:entry`, of plugins that shall not be imported.
             Those that the environment variable `PRECOMP_DISABLE_PLUGINS` lists (with commas) are
-            added. Names of plugins that are not installed are fine.
+            added. Names of plugins that are not installed are fine; `unknown_names` tells of them.
         prefer: distributions, entry point names or `distribution:entry`: where several plugins claim
             one name, the first of these that is among them gets it.
 
     A plugin that fails disturbs no other; `Registry.plugins` says why it failed. Raises ConfigError
     where `prefer` names nothing that is installed.
     """
-    from_environment = os.environ.get(DISABLE_VARIABLE, "").split(",")
-    blocked = {name.strip() for name in (*_names(disable), *from_environment)} - {""}
+    blocked = frozenset(name.strip() for name in _names(disable)) - {""}
     with _lock:
-        return _load(frozenset(blocked), tuple(_names(prefer)))
+        return _load(blocked, frozenset(disabled_by_variable()), tuple(_names(prefer)))
+
+
+def chosen(registry: Registry | None) -> Registry:
+    """Return the registry that an argument `registry` asks for: for None that of all installed plugins.
+
+    Raises ArgumentError for anything else.
+    """
+    if registry is None:
+        return load()
+    if isinstance(registry, Registry):
+        return registry
+    raise ArgumentError(
+        f"registry: expected None or a precomp.plugins.Registry, got {shown(registry)}; "
+        "precomp.plugins.load() makes one"
+    )
+
+
+def disabled_by_variable() -> tuple[str, ...]:
+    """Return the names in the environment variable `PRECOMP_DISABLE_PLUGINS`."""
+    names = os.environ.get(DISABLE_VARIABLE, "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def unknown_names(registry: Registry, names: Iterable[str]) -> Iterator[str]:
+    """Yield what to say of each name by which no plugin can be disabled."""
+    for name in names:
+        if not any(plugin.answers_to(name) for plugin in registry.plugins):
+            hint = did_you_mean(name, (plugin.entry for plugin in registry.plugins))
+            yield f"no plugin is called {name!r}{hint}; `precomp plugins` lists what is installed"
 
 
 def _names(names: Iterable[str]) -> Iterable[str]:
@@ -60,11 +98,15 @@ def _names(names: Iterable[str]) -> Iterable[str]:
 
 
 @functools.lru_cache(maxsize=16)
-def _load(blocked: frozenset[str], prefer: tuple[str, ...]) -> Registry:
+def _load(by_argument: frozenset[str], by_variable: frozenset[str], prefer: tuple[str, ...]) -> Registry:
+    blocked = {
+        **dict.fromkeys(by_variable, f"the environment variable {DISABLE_VARIABLE}"),
+        **dict.fromkeys(by_argument, "`disable` of a config's [plugins] or of precomp.plugins.load"),
+    }
     return Registry.assemble(_installed(blocked), prefer, recipe=(load, (tuple(sorted(blocked)), prefer)))
 
 
-def _installed(blocked: frozenset[str]) -> Iterator[Probed]:
+def _installed(blocked: Mapping[str, str]) -> Iterator[Probed]:
     """Yield every plugin on `sys.path`; of two copies of a distribution the first one counts."""
     from importlib.metadata import distributions  # a tenth of the time of `import precomp`
 
@@ -78,7 +120,9 @@ def _installed(blocked: frozenset[str]) -> Iterator[Probed]:
         yield from found
 
 
-def _of_distribution(distribution: "Distribution", blocked: frozenset[str], seen: set[str]) -> list[Probed]:
+def _of_distribution(
+    distribution: "Distribution", blocked: Mapping[str, str], seen: set[str]
+) -> list[Probed]:
     if f"[{ENTRY_POINT_GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
         return []  # as nearly all are: parsing them costs ten times as much as this look
     metadata = distribution.metadata
@@ -91,9 +135,10 @@ def _of_distribution(distribution: "Distribution", blocked: frozenset[str], seen
     found = []
     for entry_point in distribution.entry_points.select(group=ENTRY_POINT_GROUP):
         plugin = Plugin(entry_point.name, name, version)
-        if any(plugin.answers_to(text) for text in blocked):
-            why = f"disabled by {DISABLE_VARIABLE} or by disable="
-            found.append(Probed(attrs.evolve(plugin, state="blocked", detail=why)))
+        who = sorted({blocked[name] for name in blocked if plugin.answers_to(name)})
+        if who:
+            detail = f"disabled by {' and by '.join(who)}"
+            found.append(Probed(attrs.evolve(plugin, state="blocked", detail=detail)))
         else:
             found.append(probe(plugin, entry_point.load))
     return found

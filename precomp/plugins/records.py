@@ -47,9 +47,14 @@ class Plugin:
         """The origin, `precomp 0.1.0 (entry point 'file')`."""
         return f"{self.distribution} {self.version} (entry point {self.entry!r})"
 
+    @property
+    def full_name(self) -> str:
+        """The name by which it is preferred and disabled, `precomp:file`."""
+        return f"{self.distribution}:{self.entry}"
+
     def answers_to(self, text: str, *, distribution_alone: bool = False) -> bool:
         """Whether `text` is `entry`, `distribution:entry` or, where that will do, `distribution`."""
-        names = [self.entry, f"{self.distribution}:{self.entry}"]
+        names = [self.entry, self.full_name]
         if distribution_alone:
             names.append(self.distribution)
         return canonical(text) in map(canonical, names)

@@ -10,6 +10,7 @@ from precomp.errors import ArgumentError, ConfigError, PluginConflictError, did_
 from precomp.hookspecs import CodecPlugin, CompressorPlugin, MeshExporterPlugin, ProtocolPlugin
 from precomp.interfaces import Compressor
 from precomp.plugins.making import make
+from precomp.plugins.portable import portable
 from precomp.plugins.probe import Probed, probe
 from precomp.plugins.records import KINDS, Declaration, Plugin
 
@@ -41,7 +42,8 @@ class Registry:
     disabled. It raises PluginConflictError where several do and `prefer` does not decide.
 
     One that `precomp.plugins.load` made may be pickled: the other side loads its own plugins, with the
-    same ones disabled and preferred. One of objects at hand raises ArgumentError.
+    same ones disabled and preferred. Of the options go no secrets. One of objects at hand raises
+    ArgumentError.
 
     Attributes:
         plugins: every plugin that was found, whatever became of it.
@@ -105,7 +107,7 @@ class Registry:
                 f"registry: one made in memory, of {names}, cannot be sent to another process; install its "
                 "plugins (entry points of the group 'precomp'), or open the volume over there"
             )
-        return _again, (*self._recipe, {scheme: dict(table) for scheme, table in self.options.items()})
+        return _again, (*self._recipe, {scheme: portable(table) for scheme, table in self.options.items()})
 
     def __deepcopy__(self, memo: object) -> "Registry":
         return self  # immutable
@@ -180,9 +182,17 @@ class Registry:
             return claims[0]
         if not claims:
             raise KINDS[kind].unknown("\n  ".join(self._unknown(kind, name)))
-        raise PluginConflictError(
-            f"{kind} {name!r} is claimed by {' and by '.join(str(claim.plugin) for claim in claims)}; "
-            "name the one to use in prefer=, or disable or uninstall the others"
+        rivals = " and by ".join(str(claim.plugin) for claim in claims)
+        raise PluginConflictError(f"{kind} {name!r} is claimed by {rivals}; {self._way_out(claims)}")
+
+    def _way_out(self, claims: Sequence[_Claim]) -> str:
+        first, *others = [claim.plugin.full_name for claim in claims]
+        if self._recipe is None:
+            return f"make the registry with prefer=[{first!r}] or without one of them"
+        return (
+            f"for the first one pass registry=precomp.plugins.load(prefer=[{first!r}]), or say so in "
+            "`prefer` of a config's [plugins], or set the environment variable "
+            f"PRECOMP_DISABLE_PLUGINS={','.join(others)}"
         )
 
     def _unknown(self, kind: str, name: str) -> Iterator[str]:

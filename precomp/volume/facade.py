@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from precomp import create, plugins, url
-from precomp.errors import ArgumentError, PrecompError
+from precomp.errors import PrecompError
 from precomp.interfaces import CloudPath
 from precomp.plugins import Registry
 from precomp.volume.access import Access
@@ -14,6 +14,7 @@ from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.document import InfoDocument
 from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
+from precomp.volume.options import Options
 from precomp.volume.properties import Mip
 from precomp.volume.pyramid import as_new_layer, fill_mips
 from precomp.volume.segments import Segments
@@ -89,9 +90,6 @@ class CloudVolume(Access, Documents, Segments):
         registry: Registry | None = None,
     ) -> None:
         self._mip = 0
-        if not (options is None or isinstance(options, Mapping)):
-            raise ArgumentError(f"options: expected a dict of the protocol's options, got {options!r}")
-        self._options = None if options is None else dict(options)
         self._settings = Settings(
             bounded=bounded,
             fill_missing=fill_missing,
@@ -104,14 +102,14 @@ class CloudVolume(Access, Documents, Segments):
             parallel=parallel,
             lru_bytes=lru_bytes,
         )
-        path, plugins_used = url.parse(cloudpath), plugins.load() if registry is None else registry
-        self._scheme = path.scheme  # whose options they are
+        path, plugins_used = url.parse(cloudpath), plugins.chosen(registry)
+        self._options = Options(path.scheme, options)
         self._open(path, plugins_used, info, provenance)
         self.compress = compress
         self.mip = mip
 
     def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
-        layer = Layer(path, registry, self._options if path.scheme == self._scheme else None)
+        layer = Layer(path, registry, self._options)
         if info is None:
             layer.refresh_info()
         else:
@@ -178,6 +176,7 @@ class CloudVolume(Access, Documents, Segments):
         compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
         jpeg_quality: int | None = None,
         png_level: int | None = None,
+        registry: Registry | None = None,
     ) -> dict[str, Any]:
         """Return the info of a new layer as a plain dict; nothing is written.
 
@@ -197,6 +196,7 @@ class CloudVolume(Access, Documents, Segments):
             compressed_segmentation_block_size: used by that encoding only.
             jpeg_quality: 0 to 100, for `jpeg`.
             png_level: 0 to 9, for `png`.
+            registry: the plugins that the encoding is looked for in; None is all that are installed.
 
         Raises ArgumentError, UnknownEncodingError, InfoError. Warns where Neuroglancer cannot show it.
         """
@@ -218,7 +218,7 @@ class CloudVolume(Access, Documents, Segments):
             png_level=png_level,
         )
         model = InfoDocument(info, "create_new_info").model()
-        warn_unviewable(check_scale(plugins.load(), model, 0, "create_new_info"))
+        warn_unviewable(check_scale(plugins.chosen(registry), model, 0, "create_new_info"))
         return info
 
     @classmethod
@@ -234,6 +234,7 @@ class CloudVolume(Access, Documents, Segments):
         encoding: str = "raw",
         compress: Compress = None,
         progress: bool | None = False,
+        registry: Registry | None = None,
     ) -> "CloudVolume":
         """Make a layer of an array (x, y, z) or (x, y, z, channel), write it and return the volume.
 
@@ -251,8 +252,9 @@ class CloudVolume(Access, Documents, Segments):
             voxels.shape[:3],
             chunk_size=chunk_size,
             max_mip=max_mip,
+            registry=registry,
         )
-        vol = cls(vol_path, info=info, compress=compress, progress=progress)
+        vol = cls(vol_path, info=info, compress=compress, progress=progress, registry=registry)
         vol[...] = voxels
         fill_mips(vol, voxels)
         vol.commit_info()  # last: a layer that is there is there whole

@@ -1,6 +1,5 @@
 """A layer: its place, its stores, its info and provenance files, and the I/O of its scales."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from precomp import jsonio, url
@@ -8,7 +7,6 @@ from precomp.engine.cache import ChunkCache
 from precomp.engine.objects import Objects
 from precomp.errors import (
     ChunkDecodeError,
-    ConfigError,
     InfoError,
     InfoNotFoundError,
     UnknownProtocolError,
@@ -22,6 +20,7 @@ from precomp.plugins import Registry
 from precomp.provenance import Provenance
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
 from precomp.volume.document import InfoDocument
+from precomp.volume.options import Options
 from precomp.volume.scale_io import ScaleIO
 
 __all__ = ["Layer"]
@@ -33,15 +32,16 @@ _MAX_REDIRECTS = 10
 class Layer:
     """The place of a layer and everything that is opened there. Opens nothing until asked."""
 
-    def __init__(self, path: CloudPath, registry: Registry, options: Mapping[str, Any] | None = None) -> None:
-        """`options` are those of the path's own scheme; they come before those of the registry."""
+    def __init__(self, path: CloudPath, registry: Registry, options: Options | None = None) -> None:
+        """`options` are those of one scheme; they come before those of the registry."""
         self.path = path
         self.registry = registry
         try:
             self.protocol: ProtocolPlugin = registry.protocol(path.scheme)
         except UnknownProtocolError as error:
             raise UnknownProtocolError(f"{path}: {error}") from error
-        self._options = {path.scheme: _structure_options(registry, path.scheme, options or {})}
+        self._given = Options(path.scheme) if options is None else options
+        self._options = {path.scheme: self._given.structured(path.scheme, registry)}
         self._opened: dict[CloudPath, Objects] = {}
         self._scales: dict[int, ScaleIO] = {}
         self._document: InfoDocument | None = None
@@ -50,11 +50,11 @@ class Layer:
         self.cache = ChunkCache()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travel without what is opened; stores belong to a process."""
+        """Travel without what is opened, and without secrets; stores belong to a process."""
         return {
             "path": self.path,
             "registry": self.registry,
-            "_options": self._options,
+            "_given": self._given,
             "_document": self._document,
             "_provenance": self._provenance,
             "_fetched": self._fetched,
@@ -64,7 +64,7 @@ class Layer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open anew in this process."""
         limit = state.pop("_cache_limit")
-        self.__dict__.update(state, _opened={}, _scales={}, cache=ChunkCache(limit))
+        self.__dict__.update(state, _options={}, _opened={}, _scales={}, cache=ChunkCache(limit))
         self.protocol = self.registry.protocol(self.path.scheme)
 
     def objects(self, path: CloudPath | None = None) -> Objects:
@@ -77,7 +77,7 @@ class Layer:
 
     def _open(self, path: CloudPath) -> Objects:
         if path.scheme not in self._options:
-            self._options[path.scheme] = _structure_options(self.registry, path.scheme, {})
+            self._options[path.scheme] = self._given.structured(path.scheme, self.registry)
         store = self.registry.make("protocol", path.scheme, path, self._options[path.scheme], place=str(path))
         # hasattr first: to ask isinstance for a Protocol takes as long as to read a small info.
         if hasattr(store, "read_box") and isinstance(store, SupportsCutout):
@@ -208,13 +208,3 @@ class Layer:
 
     def _save(self, key: str, data: bytes) -> None:
         self.objects().write(key, data, content_type="application/json", cache_control="no-cache")
-
-
-def _structure_options(registry: Registry, scheme: str, own: Mapping[str, Any]) -> Any:
-    kind = registry.protocol(scheme).options
-    options = {**registry.options.get(scheme, {}), **own}
-    if kind is None:
-        if options:
-            raise ConfigError(f"{scheme}: this protocol has no options, got {sorted(options)}")
-        return None
-    return jsonio.structure(options, kind, f"protocols.{scheme}", ConfigError)

@@ -1,0 +1,44 @@
+"""Options of protocols on their way to another process."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from precomp.jsonio.problems import member
+from precomp.jsonio.secrets import is_secret
+from precomp.jsonio.variables import Filled, LeftOut
+
+__all__ = ["left_out", "portable"]
+
+_WHY = (
+    "a secret that is written out does not travel by pickle; write ${NAME} of an environment variable into a "
+    "config, or open the volume in this process"
+)
+
+
+def portable(value: Any, name: object = "") -> Any:
+    """Return plain values such that no secret is pickled with them. `name` is the key that holds `value`.
+
+    Secret is the text of a key whose name says so. One of an environment variable stays: by itself it
+    goes as it was written.
+    """
+    if isinstance(value, Mapping):
+        return {key: portable(item, name if is_secret(name) else key) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item, name) for item in value]
+    if not is_secret(name) or isinstance(value, LeftOut):
+        return value
+    if isinstance(value, Filled):
+        return value.without_defaults()
+    return LeftOut(_WHY) if isinstance(value, (str, bytes)) else value
+
+
+def left_out(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path of each value that did not come along, and why."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from left_out(item, path + member(key))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from left_out(item, f"{path}[{number}]")
+    elif isinstance(value, LeftOut):
+        yield path, value.why

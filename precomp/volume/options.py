@@ -1,0 +1,84 @@
+"""The options of a volume's protocol: checked by the plugin's class, and sent along without secrets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from precomp.errors import ArgumentError, ConfigError, CredentialsError
+from precomp.jsonio import attempt
+from precomp.jsonio.problems import member
+from precomp.jsonio.secrets import hidden, secrets_in
+from precomp.plugins import Registry
+from precomp.plugins.portable import left_out, portable
+
+__all__ = ["Options"]
+
+
+def _table(given: Any) -> Mapping[str, Any]:
+    if not (given is None or isinstance(given, Mapping)):
+        raise ArgumentError(
+            f"options: expected a dict of the protocol's options, got {type(given).__name__}; "
+            "pass {'name': value}"
+        )
+    return dict(given or {})
+
+
+@attrs.frozen(eq=False)
+class Options:
+    """The options that a volume is given itself; they come before those of the registry, key by key.
+
+    By pickle go no secrets: variables of a config are filled in again by the other side, and what is
+    secret and written out is left out, so that the volume cannot be used there.
+
+    Attributes:
+        scheme: of the protocol that they are for.
+        table: plain values.
+    """
+
+    scheme: str
+    table: Mapping[str, Any] = attrs.field(default=None, converter=_table, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Options, (self.scheme, portable(self.table))
+
+    def __deepcopy__(self, memo: object) -> "Options":
+        return self  # immutable, and a copy in this process loses nothing
+
+    def structured(self, scheme: str, registry: Registry) -> Any:
+        """Return the options of a layer of `scheme` as the plugin's record; None where it has none.
+
+        Raises ConfigError, naming the plugin where its class is to blame, and CredentialsError where a
+        secret did not come along by pickle.
+        """
+        own = self.table if scheme == self.scheme else {}
+        table = {**registry.options.get(scheme, {}), **own}
+        places = {key: "options" if key in own else f"protocols.{scheme}" for key in table}
+        for path, why in left_out(table):
+            raise CredentialsError(f"{scheme}: option {path.removeprefix('.')}: {why}")
+        kind = registry.protocol(scheme).options
+        if kind is None:
+            for key, place in places.items():
+                raise ConfigError(
+                    f"{place}{member(key)}: the protocol {scheme!r} has no options; leave it out"
+                )
+            return None
+        try:
+            record, found = attempt(table, kind, "options", ConfigError)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{scheme}: {registry.origin('protocol', scheme)}: {error}"
+            ) from error.__cause__
+        if found:
+            # Nothing is chained: the texts of the causes are not without secrets.
+            secrets, missing = secrets_in(table), f"protocols.{scheme}"
+            lines = [f"{_place(places, path, missing)}{path}: {text}" for path, text in found]
+            raise ConfigError(hidden("\n".join(lines), secrets))
+        return record
+
+
+def _place(places: Mapping[str, str], path: str, missing: str) -> str:
+    """Return where the option at `path` comes from; where it would be best put, if from nowhere."""
+    steps = {member(key): place for key, place in places.items()}
+    leading = (step for step in steps if path.startswith(step) and path[len(step) :][:1] in ("", ".", "["))
+    return next((steps[step] for step in leading), missing)
