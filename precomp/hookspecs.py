@@ -176,8 +176,11 @@ def precomp_register_compressors() -> Iterable[CompressorPlugin]:
     ...     def compress(self, data):
     ...         return lzma.compress(data)
     ...     def decompress(self, data, max_size):
-    ...         decoder = lzma.LZMADecompressor()
-    ...         out = decoder.decompress(data, max_size + 1)
+    ...         decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    ...         try:
+    ...             out = decoder.decompress(data, max_size + 1)
+    ...         except lzma.LZMAError as error:
+    ...             raise ValueError(f"xz: {error}") from error
     ...         if len(out) > max_size or not decoder.eof or decoder.unused_data:
     ...             raise ValueError(f"xz: not one whole stream of at most {max_size} bytes")
     ...         return out

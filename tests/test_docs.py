@@ -1,12 +1,16 @@
 """The Python code of the pages below runs, from top to bottom, in an empty folder."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/guide.md", "docs/config.md"]
+PAGES = ["README.md", "docs/index.md", "docs/guide.md", "docs/config.md", "docs/plugins.md"]
+# Whose code is in packages of its own: test_writing_pages runs it.
+WITH_PACKAGES = ["docs/writing-a-protocol.md", "docs/writing-a-codec.md"]
 # A block of TOML that starts with the name of a file, `# precomp.toml`, is written to it.
 _BLOCK = re.compile(r"^```(?:python|toml\n# (\S+\.toml))\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -18,18 +22,25 @@ def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert blocks
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PRECOMP_CONFIG", raising=False)
-    namespace: dict[str, object] = {"__name__": "__main__"}
+    module = ModuleType("the_code_of_a_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks:
         if block[1]:
             Path(block[1]).write_text(block[2], encoding="utf-8")
             continue
         lines_before = text.count("\n", 0, block.start(2))
         # Empty lines in front make a traceback name the line of the page.
-        exec(compile("\n" * lines_before + block[2], str(ROOT / page), "exec"), namespace)
+        exec(compile("\n" * lines_before + block[2], str(ROOT / page), "exec"), vars(module))
+
+
+def test_every_page_with_code_is_run() -> None:
+    pages = ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+    with_code = {page for page in pages if "```python\n" in (ROOT / page).read_text(encoding="utf-8")}
+    assert with_code == {*PAGES, *WITH_PACKAGES}
 
 
 @pytest.mark.parametrize(
-    "page", [*PAGES, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+    "page", ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
 )
 def test_links_between_files_lead_somewhere(page: str) -> None:
     path = ROOT / page

@@ -9,6 +9,7 @@ from installing import Environment, project_wheel
 DOCS = Path(__file__).parent.parent / "docs"
 # page: lines that the module, and the whole package, stay under
 PAGES = {"writing-a-protocol": (20, 40), "writing-a-codec": (15, 40)}
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"^```(?:python|toml)\n# (\S+\.\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 each = pytest.mark.parametrize("page", PAGES)
@@ -47,15 +48,42 @@ def test_the_package_is_short(page: str) -> None:
 
 
 @each
+def test_lines_between_the_files_run_in_the_module(
+    page: str, projects: tuple[Environment, dict[str, Path]]
+) -> None:
+    environment, folders = projects
+    blocks = _BLOCK.findall((DOCS / f"{page}.md").read_text(encoding="utf-8"))
+    lines = [block for block in blocks if not re.match(r"# \S+\.py\n", block)]
+    module = list(files_of(page).values())[1]
+    done = environment.run("-W", "error", "-c", "\n".join([module, *lines]), cwd=folders[page])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_the_kit_passes_what_the_page_on_plugins_shows(
+    projects: tuple[Environment, dict[str, Path]], tmp_path: Path
+) -> None:
+    environment, _ = projects
+    blocks = _BLOCK.findall((DOCS / "plugins.md").read_text(encoding="utf-8"))
+    (tmp_path / "test_scratch.py").write_text("\n".join(blocks), encoding="utf-8")
+    assert passed_in(environment, tmp_path, "test_scratch.py") > 10
+
+
+@each
 @pytest.mark.slow
 def test_its_tests_pass(page: str, projects: tuple[Environment, dict[str, Path]]) -> None:
     environment, folders = projects
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error"]
-    done = environment.run("-m", "pytest", *options, "tests", cwd=folders[page])
+    assert passed_in(environment, folders[page], "tests") > 15
+
+
+def passed_in(environment: Environment, folder: Path, tests: str) -> int:
+    """Run tests, all of which have to pass, and return their number."""
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "error", f"--rootdir={folder}"]
+    done = environment.run("-m", "pytest", *options, tests, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     counted = re.search(r"(\d+) passed", done.stdout)
     assert counted
-    assert int(counted[1]) > 15
+    return int(counted[1])
 
 
 @each
