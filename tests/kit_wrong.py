@@ -3,6 +3,8 @@
 pytest collects this file only when it is named on the command line.
 """
 
+import fnmatch
+import struct
 import threading
 import time
 import urllib.parse
@@ -166,6 +168,40 @@ class KeepsTheBuffer(RightStore):
         return version
 
 
+class KeepsByteArrays(RightStore):
+    """And copies all others: `bytes` of a view was thought of, and not what needs no view."""
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        version = super().put(key, blob, condition=condition)
+        if isinstance(blob.data, bytearray):
+            self.objects[key] = blob._replace(version=version)
+        return version
+
+
+class KeepsTheBufferOnACondition(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        version = super().put(key, blob, condition=condition)
+        if condition is not None:
+            self.objects[key] = blob._replace(version=version)
+        return version
+
+
+class KeepsTheBufferOfAnUpdate(RightStore):
+    def update(self, key: str, modify: Modify) -> None:
+        with self.lock:
+            blob = modify(self.objects.get(key))
+            if blob is None:
+                self.objects.pop(key, None)
+                return
+            self.writes += 1
+            self.objects[key] = blob._replace(version=str(self.writes))
+
+
+class ListsByPattern(RightStore):
+    def list(self, prefix: str) -> Iterator[str]:
+        return (key for key in super().list("") if fnmatch.fnmatchcase(key, f"{prefix}*"))
+
+
 class LendsItsBuffer(RightStore):
     def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
         version = super().put(key, blob, condition=condition)
@@ -306,7 +342,8 @@ WRONG_STORES: tuple[type[RightStore], ...] = (
     *(WritesInTwoSteps, DeletesFirst, IgnoresRanges, TellsNoSize, TellsThePartsSize, RangesIncludeTheirEnd),
     *(TakesErrorsForAbsence, IgnoresConditions, ChecksConditionsTooEarly, GivesNoVersions),
     *(UpdatesWithoutALock, ForgetsTheEncoding, TakesAnyKey, MissesWhatIsAbsent, DeletesTooMuch),
-    *(DeletesTheFirst, SharesItsObjects, NeverChangesItsVersion),
+    *(DeletesTheFirst, SharesItsObjects, NeverChangesItsVersion, KeepsByteArrays, ListsByPattern),
+    *(KeepsTheBufferOnACondition, KeepsTheBufferOfAnUpdate),
 )
 for _store in WRONG_STORES:
     globals()[f"Test{_store.__name__}"] = type(
@@ -426,7 +463,8 @@ class RightCodec:
         return np.frombuffer(part, spec.dtype).reshape(1, 1, 1, 1)
 
 
-RAMP = np.arange(8, dtype=np.uint16).reshape((2, 2, 1, 2), order="F")
+RAMP = np.arange(48, dtype=np.uint16).reshape((2, 3, 4, 2), order="F")
+FLAT = np.arange(8, dtype=np.uint16).reshape((2, 2, 1, 2), order="F")
 
 
 def declared(codec: type[Any], **options: Any) -> CodecPlugin:
@@ -435,7 +473,11 @@ def declared(codec: type[Any], **options: Any) -> CodecPlugin:
 
 class TestRightCodec(CodecTests):
     plugin = declared(RightCodec)
-    golden = (Golden(bytes.fromhex("10000000 0000 0100 0200 0300 0400 0500 0600 0700"), RAMP),)
+    golden: ClassVar[Sequence[Golden]] = (Golden(struct.pack("<I48H", 96, *range(48)), RAMP),)
+
+
+class TestGoldenIsFlat(TestRightCodec):
+    golden = (Golden(struct.pack("<I8H", 16, *range(8)), FLAT),)
 
 
 class SwapsAxes(RightCodec):
@@ -449,6 +491,15 @@ class SwapsAxesBothWays(SwapsAxes):
 
     def encode(self, chunk: Array) -> Buffer:
         return super().encode(chunk.swapaxes(0, 1))
+
+
+class SwapsYAndZBothWays(RightCodec):
+    def encode(self, chunk: Array) -> Buffer:
+        return super().encode(chunk.swapaxes(1, 2))
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        x, y, z, channels = spec.shape
+        return super().decode(data, spec._replace(shape=(x, z, y, channels))).swapaxes(1, 2)
 
 
 class WritesInCOrder(RightCodec):
@@ -558,7 +609,8 @@ class TellsAnotherSize(RightCodec):
 
 
 WRONG_CODECS: tuple[type[RightCodec], ...] = (
-    *(SwapsAxes, SwapsAxesBothWays, WritesInCOrder, WritesInMemoryOrder, ReversesChannels, PadsTheEdge),
+    *(SwapsAxes, SwapsAxesBothWays, SwapsYAndZBothWays, WritesInCOrder, WritesInMemoryOrder),
+    *(ReversesChannels, PadsTheEdge),
     *(FillsUpWithZeros, TrustsTheHeader, ReturnsBigEndian, DropsTheChannelAxis, ReusesItsArray),
     *(LendsTheChunk, ChangesTheChunk, RoundsInSecret, IgnoresTheBox, WritesBesideTheBox, ForgetsTheHeader),
     TellsAnotherSize,

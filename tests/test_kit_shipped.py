@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 import uuid
 import zlib
 from importlib.metadata import distribution
@@ -19,7 +20,7 @@ from precomp_plugins._file import FileStore
 from precomp_plugins.codecs import jpeg, npz, raw
 from precomp_plugins.compressors import br, gzip, zstd
 
-RAMP = np.arange(12, dtype=np.uint16).reshape((2, 3, 1, 2), order="F")
+RAMP = np.arange(48, dtype=np.uint16).reshape((2, 3, 4, 2), order="F")
 
 
 class TestFile(StoreTests):
@@ -65,7 +66,7 @@ class TestMemory(StoreTests):
 
 class TestRaw(CodecTests):
     plugin = raw.precomp_register_codecs()[0]
-    golden = (Golden(bytes.fromhex("0000 0100 0200 0300 0400 0500 0600 0700 0800 0900 0a00 0b00"), RAMP),)
+    golden = (Golden(struct.pack("<48H", *range(48)), RAMP),)
 
 
 class TestOldTypes(CodecTests):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
 from numpy.typing import NDArray
 
 import precomp.testing
@@ -22,7 +24,7 @@ from precomp.info import CREATABLE_DATA_TYPES
 from precomp.interfaces import Blob, ByteRange, GetsRanges, Store, SupportsUpdate, UsesSuffixes
 from precomp.memory import check_key
 from precomp.plugins import Registry, load
-from precomp.testing import Fault, FaultyStore, MemoryStore, StoreTests, strategies
+from precomp.testing import Fault, FaultyStore, MemoryStore, StoreTests, VolumeStateMachine, strategies
 from precomp_plugins._file import FileStore
 
 KEY = "8_8_40/0-64_0-64_0-64"
@@ -176,6 +178,23 @@ def test_a_volume_meets_it() -> None:
     with pytest.raises(EmptyVolumeError, match=KEY):
         vol[:, :, :]
     assert vol[:, :, :].min() == 7
+
+
+def test_the_state_machine_draws_every_dtype() -> None:
+    seen = set()
+
+    class Life(VolumeStateMachine):
+        dtypes = CREATABLE_DATA_TYPES
+
+        def cloudpath(self) -> str:
+            return f"mem://life/{uuid.uuid4()}/layer"
+
+        def teardown(self) -> None:
+            seen.add(self.vol.data_type)
+
+    once = settings(max_examples=200, stateful_step_count=1, derandomize=True, deadline=None, database=None)
+    run_state_machine_as_test(Life, settings=once)
+    assert seen == set(CREATABLE_DATA_TYPES)
 
 
 # --- strategies -------------------------------------------------------------------------------------

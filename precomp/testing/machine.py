@@ -14,8 +14,6 @@ from precomp.volume import CloudVolume
 
 __all__ = ["VolumeStateMachine"]
 
-_DTYPES = ("uint8", "int16", "uint32", "uint64", "float32")
-
 
 class VolumeStateMachine(RuleBasedStateMachine):
     """Random writes, reads, deletions, mip changes and reopenings of a volume of two mips.
@@ -26,7 +24,7 @@ class VolumeStateMachine(RuleBasedStateMachine):
     """
 
     encoding = "raw"
-    dtypes: tuple[str, ...] = _DTYPES
+    dtypes: tuple[str, ...] = ("uint8", "int16", "uint32", "uint64", "float32")
     compressions: tuple[Any, ...] = (None, "gzip")
     options: Mapping[str, Any] | None = None
 
@@ -35,7 +33,7 @@ class VolumeStateMachine(RuleBasedStateMachine):
         raise NotImplementedError
 
     @initialize(
-        dtype=st.sampled_from(range(len(_DTYPES))),
+        data=st.data(),
         channels=st.integers(1, 3),
         offset=st.tuples(*[st.integers(-9, 9)] * 3),
         size=st.tuples(*[st.integers(1, 14)] * 3),
@@ -43,14 +41,14 @@ class VolumeStateMachine(RuleBasedStateMachine):
     )
     def create(
         self,
-        dtype: int,
+        data: st.DataObject,
         channels: int,
         offset: tuple[int, ...],
         size: tuple[int, ...],
         chunk: tuple[int, ...],
     ) -> None:
         """Make the layer and its model: per mip the voxels, and which chunks are stored."""
-        name = self.dtypes[dtype % len(self.dtypes)]
+        name = data.draw(st.sampled_from(self.dtypes))
         info = CloudVolume.create_new_info(
             channels, "image", name, self.encoding, (4, 4, 40), offset, size, chunk_size=chunk, max_mip=1
         )

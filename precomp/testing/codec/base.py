@@ -55,7 +55,8 @@ class CodecKit:
 
     Attributes:
         plugin: the declaration to test.
-        golden: pins the format. A codec that swaps axes both ways passes every round trip.
+        golden: pins the format. A codec that swaps axes both ways passes every round trip. The x, y and z of
+            one chunk at least are above 1 and different.
         dtypes: tried; empty for those that the plugin declares, or for all that a new layer can have.
         channels: tried; empty for those that the plugin declares, or for 1, 2 and 3.
         tolerance: how far a voxel of a lossy codec may be off, as a part of 255 in integers and of 1

@@ -29,6 +29,23 @@ _PREFIXES = (
     *("", "8", "8_8_4", "8_8_4/", "8_8_40", "8_8_40/", "8_8_40/0-", "8_8_40/0-64_0-64_0-64", "info", "infos"),
     *("mesh/", "mesh/deep/", "mesh/deep/er/x", "mesh/deep/er/x/", "nothing", "nothing/at/all", "_8_4"),
 )
+# Each key would be found by the pattern that another one is.
+_LITERAL = (
+    "[ab]/x",
+    "a/x",
+    "b/x",
+    "*/x",
+    "?/x",
+    "%/x",
+    "_/x",
+    "a[1]/x",
+    "a1/x",
+    "what?/x",
+    "whats/x",
+    "x.y",
+    "x-y",
+)
+_LITERAL_PREFIXES = ("[", "[ab]/", "*", "*/", "?", "?/x", "%", "_/", "a[1]", "what?", "x.", "a")
 
 
 class KeyTests(StoreKit):
@@ -101,6 +118,13 @@ class KeyTests(StoreKit):
         self.needs("listable")
         self.fill(store, {key: key.encode() for key in _LAYOUT})
         self.expect_keys(store, prefix, {key for key in _LAYOUT if key.startswith(prefix)}, _LAYOUT)
+
+    @pytest.mark.parametrize("prefix", _LITERAL_PREFIXES)
+    def test_a_prefix_is_no_pattern(self, store: Store, prefix: str) -> None:
+        """What means something to a shell, a glob or SQL stands for itself."""
+        self.needs("listable")
+        self.fill(store, {key: key.encode() for key in _LITERAL})
+        self.expect_keys(store, prefix, {key for key in _LITERAL if key.startswith(prefix)}, _LITERAL)
 
     def test_list_does_not_leave_the_layer(self, store: Store) -> None:
         """An illegal folder in the prefix is refused or holds nothing."""

@@ -1,12 +1,13 @@
 """Objects: what was put comes back, whole, in parts and with what is known of it."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from precomp.errors import PrecompError, ReadOnlyError
-from precomp.interfaces import Blob, ByteRange, GetsRanges, Stat, Store
+from precomp.interfaces import Blob, ByteRange, Condition, GetsRanges, Stat, Store, SupportsUpdate
 from precomp.testing.checks import content, expect_error, shown
 from precomp.testing.store.base import StoreKit
 
@@ -69,13 +70,29 @@ class ObjectTests(StoreKit):
             assert found is not None, "stat after the object was replaced: expected a Stat, found None"
             assert found.size == len(data), f"stat after it was replaced: {found} for {len(data)} bytes"
 
-    def test_the_callers_buffer_is_not_kept(self, store: Store) -> None:
-        """Precomp may change the array whose memory it gave to `put`."""
+    @pytest.mark.parametrize("kind", [bytearray, memoryview])
+    def test_the_callers_buffer_is_not_kept(self, store: Store, kind: type[Any]) -> None:
+        """Precomp may change the array whose memory it gave to `put`, on a condition too, or `update`."""
         self.needs("writable")
-        buffer = bytearray(_DIGITS)
-        store.put(_KEY, Blob(memoryview(buffer)))
-        buffer[:] = b"x" * len(buffer)
-        content(store.get(_KEY), _DIGITS, "get after the caller changed the buffer that it had put")
+
+        def check(how: str, put: Callable[[Blob], object]) -> None:
+            buffer = bytearray(_DIGITS)
+            put(Blob(buffer if kind is bytearray else memoryview(buffer)))
+            buffer[:] = b"x" * len(buffer)
+            what = f"get after the caller changed the {kind.__name__} that it had given to {how}"
+            content(store.get(_KEY), _DIGITS, what)
+
+        check("put", lambda blob: store.put(_KEY, blob))
+        stat = store.stat(_KEY)
+        version = stat.version if stat else None
+        if self.conditional and version is not None:
+            check("put on a version", lambda blob: store.put(_KEY, blob, condition=Condition(version)))
+        if self.conditional:
+            store.delete([_KEY])
+            check("put of a new key", lambda blob: store.put(_KEY, blob, condition=Condition(None)))
+        if isinstance(store, SupportsUpdate):
+            updating = store
+            check("update", lambda blob: updating.update(_KEY, lambda _: blob))
 
     def test_what_get_returned_is_the_callers(self, store: Store) -> None:
         """Changing it does not change what is stored."""

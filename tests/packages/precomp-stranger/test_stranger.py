@@ -1,5 +1,6 @@
 """The stranger's own tests: those of the kit, and a random life of a volume."""
 
+import struct
 import tempfile
 import zlib
 from typing import ClassVar
@@ -20,7 +21,8 @@ from precomp.testing import (
 )
 
 SCRATCH = tempfile.mkdtemp(prefix="stranger-")
-RAMP = np.array([[3, 4], [1, 9]], np.uint16).reshape(2, 2, 1, 1)  # x varies fastest: 3, 1, 4, 9
+SQUARES = np.array([n * n for n in range(24)], np.uint16).reshape((2, 3, 4, 1), order="F")
+STEPS = struct.pack("<24H", 0, *range(1, 47, 2))  # between squares, x varying fastest, are the odd numbers
 
 
 def opened(folder):
@@ -48,7 +50,7 @@ class TestStore(StoreTests):
 
 class TestDelta(CodecTests):
     plugin = precomp_stranger.precomp_register_codecs()[0]
-    golden = (Golden(zlib.compress(bytes.fromhex("0300 feff 0300 0500")), RAMP),)
+    golden = (Golden(zlib.compress(STEPS), SQUARES),)
 
 
 class TestXz(CompressorTests):
