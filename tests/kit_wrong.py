@@ -297,6 +297,23 @@ class ForgetsTheEncoding(RightStore):
         return super().put(key, Blob(blob.data), condition=condition)
 
 
+class ForgetsTheEncodingOnACondition(RightStore):
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        kept = blob if condition is None else Blob(blob.data)
+        return super().put(key, kept, condition=condition)
+
+
+class ReplacesBeforeItRefuses(RightStore):
+    """What is there is lost with the first condition that does not hold, and only then."""
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        try:
+            return super().put(key, blob, condition=condition)
+        except ConditionFailedError:
+            self.objects[key] = self.objects.get(key, blob)._replace(content_encoding=None)
+            raise
+
+
 class TakesAnyKey(RightStore):
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         return self.objects.get(key)
@@ -343,7 +360,8 @@ WRONG_STORES: tuple[type[RightStore], ...] = (
     *(TakesErrorsForAbsence, IgnoresConditions, ChecksConditionsTooEarly, GivesNoVersions),
     *(UpdatesWithoutALock, ForgetsTheEncoding, TakesAnyKey, MissesWhatIsAbsent, DeletesTooMuch),
     *(DeletesTheFirst, SharesItsObjects, NeverChangesItsVersion, KeepsByteArrays, ListsByPattern),
-    *(KeepsTheBufferOnACondition, KeepsTheBufferOfAnUpdate),
+    *(KeepsTheBufferOnACondition, KeepsTheBufferOfAnUpdate, ForgetsTheEncodingOnACondition),
+    ReplacesBeforeItRefuses,
 )
 for _store in WRONG_STORES:
     globals()[f"Test{_store.__name__}"] = type(

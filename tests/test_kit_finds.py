@@ -50,6 +50,11 @@ STORES = {
     "GivesNoVersions": ("test_no_update_is_lost", r"gave no version|no versions"),
     "UpdatesWithoutALock": ("test_no_update_is_lost", r"expected b'40', found"),
     "ForgetsTheEncoding": ("test_the_content_encoding_is_kept", r"'gzip'.*found content_encoding None"),
+    "ForgetsTheEncodingOnACondition": (
+        "test_it_behaves_like_a_dict",
+        r"expected \(b'.*', '(gzip|br|zstd)'\), found \(b'.*', None\)",
+    ),
+    "ReplacesBeforeItRefuses": ("test_it_behaves_like_a_dict", r"expected .*, found "),
     "TakesAnyKey": ("test_illegal_keys_are_refused", r"get with the illegal key 'a//b'.*returned None"),
     "MissesWhatIsAbsent": ("test_deleting_what_is_absent_is_fine", r"KeyError"),
     "DeletesTooMuch": (

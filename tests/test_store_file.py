@@ -23,10 +23,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from store_child import KEY, SIZE, opened, pattern
-from store_model import BAD_KEYS, GOOD_KEYS, SUFFIXES, StoreModel, refuses
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat, SupportsUpdate, UsesSuffixes
+from precomp.testing.names import ILLEGAL_KEYS, LEGAL_KEYS, SUFFIXES
+from precomp.testing.store.keys import expect_refusals
+from precomp.testing.store.machine import StoreStateMachine
 from precomp_plugins import _file_io
 from precomp_plugins import file as plugin
 from precomp_plugins._file import FileStore
@@ -86,10 +88,12 @@ def kill_when_it_says(process: subprocess.Popen[str], word: str, after: float = 
 # --- a dict -----------------------------------------------------------------------------------------
 
 
-class FileModel(StoreModel):
-    def make_store(self) -> FileStore:
+class FileModel(StoreStateMachine):
+    """The kit's, with what only this store has: a folder that others open, and names that must not stay."""
+
+    def __init__(self) -> None:
         self.root = tempfile.mkdtemp()
-        return FileStore(self.root)
+        super().__init__(opened(self.root), tuple(SUFFIXES))
 
     @rule()
     def open_again(self) -> None:
@@ -199,7 +203,13 @@ def test_a_file_that_shrinks_while_it_is_read(store: FileStore, monkeypatch: pyt
 # --- keys and names ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", [*BAD_KEYS, ".a", "a/.b", ".a/b", "..."])
+def refuses(store: FileStore, key: str, text: str) -> None:
+    """Assert that every method says `text` of a key, and that nothing is stored."""
+    assert [said for said in expect_refusals(store, key).values() if text not in said] == []
+    assert list(store.list("")) == []
+
+
+@pytest.mark.parametrize("key", [*ILLEGAL_KEYS, ".a", "a/.b", ".a/b", "..."])
 def test_bad_keys_are_refused(store: FileStore, key: str) -> None:
     refuses(store, key, "is no key")
 
@@ -396,7 +406,7 @@ def test_only_the_folders_of_the_prefix_are_opened(store: FileStore, monkeypatch
 
 
 def test_a_listing_may_be_deleted_while_it_is_read(store: FileStore, files: Files) -> None:
-    for key, encoding in zip(GOOD_KEYS, itertools.cycle([None, *SUFFIXES]), strict=False):
+    for key, encoding in zip(LEGAL_KEYS, itertools.cycle([None, *SUFFIXES]), strict=False):
         store.put(key, Blob(b"", encoding))
     store.delete(store.list(""))
     assert files() == {}

@@ -1,6 +1,6 @@
 """Keys: legal ones are kept as they are, illegal ones refused, listing and deleting take exactly theirs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,7 +13,7 @@ from precomp.testing.checks import content, expect_error
 from precomp.testing.names import ILLEGAL_KEYS, LEGAL_KEYS
 from precomp.testing.store.base import StoreKit
 
-__all__ = ["KeyTests"]
+__all__ = ["KeyTests", "expect_refusals"]
 
 _LAYOUT = (
     "info",
@@ -46,6 +46,36 @@ _LITERAL = (
     "x-y",
 )
 _LITERAL_PREFIXES = ("[", "[ab]/", "*", "*/", "?", "?/x", "%", "_/", "a[1]", "what?", "x.", "a")
+
+
+def expect_refusals(
+    store: Store, key: str, *, writable: bool = True, conditional: bool = True
+) -> Mapping[str, str]:
+    """Assert that no method takes `key`, each with a StoreError that names it; return what they say."""
+    __tracebackhide__ = True
+    calls: dict[str, Callable[[], object]] = {
+        "get": lambda: store.get(key),
+        "get of a range": lambda: store.get(key, ByteRange(0, 1)),
+        "stat": lambda: store.stat(key),
+    }
+    if isinstance(store, GetsRanges):
+        ranged = store
+        calls["get_ranges"] = lambda: ranged.get_ranges(key, [ByteRange(0, 1)])
+    if writable:
+        calls["put"] = lambda: store.put(key, Blob(b"x"))
+        calls["delete"] = lambda: store.delete([key])
+        if conditional:
+            calls["put on a condition"] = lambda: store.put(key, Blob(b"x"), condition=Condition(None))
+        if isinstance(store, SupportsUpdate):
+            updating = store
+            calls["update"] = lambda: updating.update(key, lambda blob: Blob(b"x"))
+    said = {}
+    for method, call in calls.items():
+        what = f"{method} with the illegal key {key!r}"
+        said[method] = str(expect_error(StoreError, what, call))
+        named = key in said[method] or repr(key) in said[method]
+        assert named, f"{what}: expected the key in the error's text, found {said[method]!r}"
+    return said
 
 
 class KeyTests(StoreKit):
@@ -88,27 +118,7 @@ class KeyTests(StoreKit):
     @pytest.mark.parametrize("key", ILLEGAL_KEYS)
     def test_illegal_keys_are_refused(self, store: Store, key: str) -> None:
         """By every method, with a StoreError that names the key; absent would be a lie."""
-        calls: dict[str, Callable[[], object]] = {
-            "get": lambda: store.get(key),
-            "get of a range": lambda: store.get(key, ByteRange(0, 1)),
-            "stat": lambda: store.stat(key),
-        }
-        if isinstance(store, GetsRanges):
-            ranged = store
-            calls["get_ranges"] = lambda: ranged.get_ranges(key, [ByteRange(0, 1)])
-        if self.writable:
-            calls["put"] = lambda: store.put(key, Blob(b"x"))
-            calls["delete"] = lambda: store.delete([key])
-            if self.conditional:
-                calls["put on a condition"] = lambda: store.put(key, Blob(b"x"), condition=Condition(None))
-            if isinstance(store, SupportsUpdate):
-                updating = store
-                calls["update"] = lambda: updating.update(key, lambda blob: Blob(b"x"))
-        for method, call in calls.items():
-            what = f"{method} with the illegal key {key!r}"
-            message = str(expect_error(StoreError, what, call))
-            named = key in message or repr(key) in message
-            assert named, f"{what}: expected the key in the error's text, found {message!r}"
+        expect_refusals(store, key, writable=self.writable, conditional=self.conditional)
         if self.listable:
             self.expect_keys(store, "", set(), ())
 

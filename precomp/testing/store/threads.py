@@ -136,7 +136,7 @@ class ThreadTests(StoreKit):
         self.needs("writable")
 
         def machine() -> StoreStateMachine:
-            return StoreStateMachine(self.opened(), self.encodings, self.listable)
+            return StoreStateMachine(self.opened(), self.encodings, self.listable, self.conditional)
 
         quiet = settings(
             deadline=None,
