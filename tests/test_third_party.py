@@ -245,14 +245,39 @@ def test_what_is_broken_is_named_when_asked_for(env: Environment, tmp_path: Path
         assert [name for name in names if name not in text] == []
 
 
-def test_a_config_settles_a_conflict(env: Environment, tmp_path: Path) -> None:
-    (tmp_path / "precomp.toml").write_text('[plugins]\nprefer = ["beta-ftp"]\n')
+@pytest.mark.parametrize(
+    ("table", "winner"),
+    [
+        ('prefer = ["beta-ftp"]', "beta"),
+        ('prefer = ["alpha"]', "alpha"),
+        ('prefer = ["alpha", "beta-ftp"]', "alpha"),
+        ('disable = ["alpha:ftp"]', "beta"),
+    ],
+)
+def test_a_config_settles_a_conflict(env: Environment, tmp_path: Path, table: str, winner: str) -> None:
+    (tmp_path / "precomp.toml").write_text(f"[plugins]\n{table}\n")
     code = """
-    try:
-        open_volume("ftp://bucket/dataset/layer")
-    except PrecompError as error:
-        print(json.dumps([type(error).__name__, str(error)]))
+    print(json.dumps(open_volume("ftp://bucket/dataset/layer").info["mesh"]))
     """
-    kind, text = env.ask(script(code), tmp_path)
-    assert kind == "InfoNotFoundError"
-    assert "ftp://bucket/dataset/layer" in text
+    assert env.ask(script(code), tmp_path) == winner
+
+
+def test_the_advice_of_a_conflict_is_true(env: Environment, tmp_path: Path) -> None:
+    """Each of the ways out that the error names leads out."""
+    code = """
+    import os, re
+    from precomp import CloudVolume
+    import precomp.plugins
+    path, found = "ftp://bucket/dataset/layer", []
+    try:
+        CloudVolume(path)
+    except PrecompError as error:
+        advice = str(error)
+    registry = eval(re.search(r"registry=(precomp\\.plugins\\.load\\(.*?\\))", advice)[1])
+    found.append(CloudVolume(path, registry=registry).info["mesh"])
+    name, value = re.search(r"(PRECOMP_DISABLE_PLUGINS)=(\\S+)", advice).groups()
+    os.environ[name] = value
+    found.append(CloudVolume(path).info["mesh"])
+    print(json.dumps(found))
+    """
+    assert env.ask(script(code), tmp_path) == ["alpha", "alpha"]
