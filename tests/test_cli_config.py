@@ -100,6 +100,7 @@ def test_it_shows_what_every_volume_comes_to(tmp_path: Path, capsys: pytest.Capt
         *settings,
         "cdn_cache: false",
         "parallel: 2",
+        "lru_bytes: 0",
         "options.fsync: true",
         *new,
         "create.volume_size: [20, 20, 10]",
@@ -111,6 +112,7 @@ def test_it_shows_what_every_volume_comes_to(tmp_path: Path, capsys: pytest.Capt
         *settings,
         'cdn_cache: "no-store"',
         "parallel: 2",
+        "lru_bytes: 0",
         *new,
         "create.volume_size: [9, 9, 9]",
     ]

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -36,6 +37,7 @@ from precomp.factory import sources
 from precomp.factory.tables import CreateTable, DefaultsTable
 from precomp.hookspecs import CodecPlugin, ProtocolPlugin, hookimpl
 from precomp.interfaces import CloudPath, Store
+from precomp.jsonio.problems import member
 from precomp.memory import MemoryStore
 from precomp.plugins import Registry
 
@@ -326,10 +328,59 @@ def test_one_wrong_key_is_one_line_that_names_its_place(config: dict[str, Any], 
         table["create"] = {**NEW, key: data.draw(st.sampled_from(["", -1, None, [1, 2], 0.5]))}
         key = f"create.{key}"
     (line,) = lines_of(escaped(config), name="precomp.toml")
-    shown = f".{name}" if name.isidentifier() else f"[{name!r}]"
-    assert line.startswith(f"precomp.toml: volumes{shown}.{key}"), line
+    assert line.startswith(f"precomp.toml: volumes{member(name)}.{key}"), line
     if kind == "misspelt":
         assert "unknown field (did you mean '" in line
+
+
+@st.composite
+def damages(draw: st.DrawFn) -> tuple[tuple[str, ...], Any, str]:
+    """One wrong key outside of the volumes: where it stands, its value, and the place of the error."""
+    kind = draw(st.sampled_from(["section", "defaults", "file", "mem", "scheme", "plugins", "prefer"]))
+    slip = draw(st.integers(0, 20))
+    wrong = draw(st.booleans())  # a wrong value under a right key, or a misspelt key
+    if kind == "section":
+        section = draw(st.sampled_from(["volumes", "protocols", "plugins", "defaults"]))
+        if wrong and section != "volumes":
+            return (section,), draw(st.sampled_from([[], 1, "x", None])), section
+        section = misspelt(section, slip)
+        return (section,), {}, section
+    if kind == "defaults":
+        keys = sorted(option_values.keys() & WRONG_VALUES.keys()) if wrong else sorted(option_values)
+        key = draw(st.sampled_from(keys))
+        value = draw(st.sampled_from(WRONG_VALUES[key])) if wrong else draw(option_values[key])
+        key = key if wrong else misspelt(key, slip)
+        return ("defaults", key), value, f"defaults.{key}"
+    if kind == "file":
+        key = "fsync" if wrong else misspelt("fsync", slip)
+        value = draw(st.sampled_from([1, "yes", None, []])) if wrong else True
+        return ("protocols", "file", key), value, f"protocols.file.{key}"
+    if kind == "mem":
+        return ("protocols", "mem", "size"), 1, "protocols.mem.size"
+    if kind == "scheme":
+        scheme = misspelt(draw(st.sampled_from(["file", "mem"])), slip)
+        return ("protocols", scheme), draw(st.sampled_from([{}, {"fsync": True}])), f"protocols.{scheme}"
+    key = draw(st.sampled_from(["prefer", "disable"]))
+    if kind == "prefer":
+        return ("plugins", "prefer"), ["precomp", "precmp"], "plugins.prefer"
+    if wrong:
+        value = draw(st.sampled_from(["raw", 1, [1], [["raw"]], {}]))
+        return ("plugins", key), value, f"plugins.{key}"
+    key = misspelt(key, slip)
+    return ("plugins", key), ["raw"], f"plugins.{key}"
+
+
+@given(configs(), damages())
+def test_one_wrong_key_outside_of_the_volumes_is_one_line_too(
+    config: dict[str, Any], damage: tuple[tuple[str, ...], Any, str]
+) -> None:
+    (*path, key), value, place = damage
+    table = config
+    for step in path:
+        table = table.setdefault(step, {})
+    table[key] = value
+    (line,) = lines_of(escaped(config), name="precomp.toml")
+    assert re.match(rf"precomp\.toml: {re.escape(place)}(\[\d\])?: .", line), line
 
 
 # Shape --------------------------------------------------------------------------------------------------
