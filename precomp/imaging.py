@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError, MissingDependencyError, StoreError
+from precomp.geometry.arguments import axis_number
 
 __all__ = ["Axis", "label_colors", "save_slices"]
 
@@ -117,14 +118,13 @@ def _pick(voxels: NDArray[Any], channel: int | None, labels: bool) -> NDArray[An
 def _planes(voxels: NDArray[Any], axis: Axis) -> NDArray[Any]:
     """Return a view of shape (slice, row, column) or (slice, row, column, 3)."""
     rgb = (3,) * (voxels.ndim - 3)
-    match axis:
-        case "z" | 2:
+    match axis_number(axis):
+        case 2:
             return voxels.transpose(2, 1, 0, *rgb)
-        case "y" | 1:
+        case 1:
             return voxels.transpose(1, 2, 0, *rgb)
-        case "x" | 0:
+        case _:
             return voxels[:, :, ::-1]
-    raise ArgumentError(f"axis: expected 'x', 'y' or 'z', or 0, 1 or 2, found {axis!r}")
 
 
 def _pixel_maker(planes: NDArray[Any], labels: bool, keep16: bool) -> Callable[[NDArray[Any]], NDArray[Any]]:

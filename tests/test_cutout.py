@@ -361,6 +361,8 @@ class TestSaveImages:
             (cut[2:2], {}, "at least one voxel"),
             (cut, {"axis": "w"}, "axis: expected 'x', 'y' or 'z'"),
             (cut, {"axis": -1}, "axis"),
+            (cut, {"axis": True}, "axis"),
+            (cut, {"axis": np.array([1, 2])}, "axis"),
             (cut, {"image_format": "docx"}, "Pillow writes no 'docx' files"),
             (cut.T, {}, "directory: expected a path"),
             (cut, {"directory": 5}, "directory: expected a path, found 5"),

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from precomp import CloudVolume
+from precomp import Bbox, CloudVolume
 from precomp.errors import StoreError
 
 _MANY = 20_000  # rather than for ever, should the one who ends it be killed
@@ -77,6 +77,36 @@ def killed(path: str, times: str) -> None:
         survivor[1:-1] = number
         survivor[...] = number
         say("whole")
+
+
+def killed_slabs(path: str, times: str) -> None:
+    """Kill processes that write slab by slab at random moments, and look at what they leave."""
+    info = CloudVolume.create_new_info(
+        1, "image", "uint16", "raw", (8, 8, 40), (0, 0, 0), (96, 64, 400), chunk_size=(64, 64, 20)
+    )
+    CloudVolume(path, info=info).commit_info()
+    vol, chance = CloudVolume(path), random.Random(1)
+
+    def write(number: int) -> None:
+        while True:
+            with CloudVolume(path, parallel=2).slab_writer() as writer:
+                for z in range(400):
+                    writer.write(z, 1000 * number + z)
+
+    for number in range(1, int(times) + 1):
+        (writer,) = in_processes(1, lambda _, n=number: write(n))  # type: ignore[misc]
+        time.sleep(chance.uniform(0.02, 0.12))
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+        for key, there in vol.exists(vol.bounds).items():
+            if there:
+                chunk = vol[Bbox.from_filename(key)]
+                first = int(chunk[0, 0, 0, 0])
+                expected = first + np.arange(20, dtype=np.uint16)
+                assert (chunk[..., 0] == expected).all(), f"{key} after {number}"
+                assert first // 1000 <= number
+        say("whole")
+    assert any(vol.exists(vol.bounds).values())
 
 
 def in_processes(count: int, work: Callable[[int], None]) -> list[int]:

@@ -1,12 +1,27 @@
 """What a caller may write for a corner, a size or a slice, read into plain numbers or an ArgumentError."""
 
 import math
+import operator
 from typing import Any
 
 from precomp.errors import ArgumentError
 from precomp.geometry.vec import Vec, holds_elements, number
 
-__all__ = ["corner", "items", "slice_ends", "triple", "whole"]
+__all__ = ["axis_number", "corner", "items", "slice_ends", "triple", "whole"]
+
+
+def axis_number(axis: Any) -> int:
+    """Return 0, 1 or 2 for 'x', 'y' or 'z', or for the number itself; all else is an ArgumentError."""
+    if isinstance(axis, str):
+        number = ("x", "y", "z").index(axis) if axis in ("x", "y", "z") else -1
+    else:
+        try:
+            number = -1 if isinstance(axis, bool) else operator.index(axis)
+        except TypeError:  # no whole number; an array of several, say
+            number = -1
+    if not 0 <= number < 3:
+        raise ArgumentError(f"axis: expected 'x', 'y' or 'z', or 0, 1 or 2, found {axis!r}")
+    return number
 
 
 def items(value: Any, name: str, expected: str) -> tuple[Any, ...]:

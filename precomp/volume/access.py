@@ -29,7 +29,8 @@ from precomp.volume.settings import (
     compressor_name,
     worker_count,
 )
-from precomp.volume.slabs import SlabWriter, slices
+from precomp.volume.slab_writer import SlabWriter
+from precomp.volume.slabs import slices
 
 __all__ = ["Access"]
 
@@ -184,7 +185,8 @@ class Access(Properties):
     def slab_writer(self, axis: str = "z", bbox: Any = None) -> SlabWriter:
         """Return a writer for slices that come one by one, `with vol.slab_writer() as w: w.write(z, image)`.
 
-        It fills slabs of chunks of the working mip, in a chunk-aligned box (None: the whole volume).
+        It fills slabs of chunks of the working mip, in a chunk-aligned box (None: the whole volume), all
+        of whose slices have to come.
         Raises ArgumentError, AlignmentError, OutOfBoundsError; see SlabWriter.
         """
         return SlabWriter(self, axis, self._box(bbox, self._mip), self._mip)
@@ -193,7 +195,8 @@ class Access(Properties):
         """Yield (z, image) for every slice of a box (None: the whole volume) of the working mip.
 
         An image has the other two axes in their order, then channels where there are several. Every
-        chunk is fetched once, and the next slab of chunks in advance. Raises as `download` does.
+        chunk is fetched once, and the next slab of chunks in advance, so that two slabs are in memory, and
+        the chunks in hand. Raises as `download` does, for a wrong axis or box at once.
         """
         return slices(self, axis, self._box(bbox, self._mip), self._mip)
 

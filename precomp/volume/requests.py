@@ -12,7 +12,7 @@ from precomp.geometry import Bbox
 from precomp.grid import ChunkGrid
 from precomp.volume.indexing import Request
 
-__all__ = ["allocate", "as_array", "as_voxels", "check_bounds", "crop", "fitting", "inside"]
+__all__ = ["allocate", "as_array", "as_slice", "as_voxels", "check_bounds", "crop", "fitting", "inside"]
 
 
 def check_bounds(minpt: Sequence[int], maxpt: Sequence[int], grid: ChunkGrid, advice: str) -> None:
@@ -98,6 +98,35 @@ def as_voxels(value: Any, shape: tuple[int, int, int, int], dtype: np.dtype[Any]
             "the last axis may be left out): reshape or cut the array"
         )
     return array
+
+
+def as_slice(value: Any, name: str, axis: int, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a slice across `axis` as an array of `shape` (x, y, z, channel), which is 1 along that axis.
+
+    It has the other two axes in their order, then channels, which may be left out where there is one;
+    a scalar is spread. Raises ArgumentError, whose text starts with the slice's `name`, `z = 5`.
+    """
+    x, y, z, channels = shape
+    try:
+        array = as_array(value)
+        if array.ndim:
+            plane = tuple(length for number, length in enumerate((x, y, z)) if number != axis)
+            array = np.expand_dims(_with_channels(array, plane, channels, axis), axis)
+        return as_voxels(array, (x, y, z, channels), dtype)
+    except ArgumentError as error:
+        raise ArgumentError(f"{name}: {error}") from error
+
+
+def _with_channels(array: NDArray[Any], plane: tuple[int, ...], channels: int, axis: int) -> NDArray[Any]:
+    expected = [(*plane, channels)] + [plane] * (channels == 1)
+    if array.shape in expected:
+        return array if array.ndim == 3 else array[..., np.newaxis]
+    names = "xyz".replace("xyz"[axis], "")
+    order = f"first axis {names[0]}, second {names[1]}" + (", channels last" if channels > 1 else "")
+    advice = "reshape or cut the image"
+    if array.ndim > 1 and array.swapaxes(0, 1).shape in expected:
+        advice = "this one fits when transposed: pass np.swapaxes(image, 0, 1)"
+    raise ArgumentError(f"expected a slice of shape {expected[-1]}, {order}, got {array.shape}; {advice}")
 
 
 def fitting(value: Any, dtype: np.dtype[Any], what: str) -> Any:
