@@ -155,7 +155,8 @@ def test_every_dtype_memory_order_and_byte_order(layer: str, dtype: str, channel
     ("value", "dtype"),
     [(256, "uint8"), (-1, "uint8"), (1.5, "uint8"), (2**64, "uint64"), (float("nan"), "int32"),
      ("a", "uint8"),
-     (1e300, "float32"), (None, "float32"), (2**53 + 1.0, "int32"), (1j, "float32")],
+     (1e300, "float32"), (None, "float32"), (2**53 + 1.0, "int32"), (1j, "float32"),
+     (np.timedelta64(3), "uint64"), (np.datetime64(3, "s"), "float32")],
 )  # fmt: skip
 def test_a_scalar_must_fit(layer: str, value: Any, dtype: str) -> None:
     vol = make(layer, dtype=dtype, fill_missing=True)

@@ -104,6 +104,121 @@ def test_what_can_be_set(vol: CloudVolume, name: str, value: Any) -> None:
     assert getattr(vol, name) == value
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [
+        ("bounded", np.False_, False),
+        ("fill_missing", np.True_, True),
+        ("autocrop", np.bool_(1), True),
+        ("progress", np.False_, False),
+        ("compress", np.False_, False),
+        ("compress", np.str_("gzip"), "gzip"),
+        ("cdn_cache", np.True_, True),
+        ("cdn_cache", np.int64(60), 60),
+        ("parallel", np.True_, True),
+        ("parallel", np.uint8(3), 3),
+        ("lru_bytes", np.int64(1000), 1000),
+        ("background_color", np.uint8(3), 3),
+        ("background_color", np.float32(0.5), 0.5),
+    ],
+)
+def test_options_of_numpy_are_kept_as_pythons(
+    vol: CloudVolume, layer: str, name: str, value: Any, kept: Any
+) -> None:
+    setattr(vol, name, value)
+    opened = CloudVolume(layer, **{name: value})
+    for each in (vol, opened):
+        found = getattr(each, name)
+        assert (found, type(found)) == (kept, type(kept))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bounded", 1),
+        ("bounded", np.int64(1)),
+        ("cdn_cache", -1),
+        ("cdn_cache", 1.5),
+        ("cdn_cache", np.timedelta64(3)),
+        ("parallel", np.float64(2)),
+        ("parallel", np.timedelta64(3)),
+        ("lru_bytes", np.timedelta64(3)),
+        ("lru_bytes", np.True_),
+        ("background_color", "0"),
+        ("background_color", np.timedelta64(3)),
+        ("compress", np.int64(1)),
+    ],
+)
+def test_other_values_of_options_are_refused(vol: CloudVolume, name: str, value: Any) -> None:
+    before = getattr(vol, name)
+    with pytest.raises(ArgumentError, match=f"^{name}: expected"):
+        setattr(vol, name, value)
+    assert getattr(vol, name) is before
+
+
+@pytest.mark.parametrize(
+    ("cdn_cache", "stored"),
+    [
+        (False, "no-cache"),
+        (np.False_, "no-cache"),
+        (True, "max-age=3600"),
+        (np.True_, "max-age=3600"),
+        (0, "max-age=0"),
+        (1, "max-age=1"),
+        (np.int64(60), "max-age=60"),
+        ("private, immutable", "private, immutable"),
+    ],
+)
+def test_cdn_cache_is_the_cache_control_of_the_chunks(cdn_cache: Any, stored: str) -> None:
+    vol = make(f"mem://{uuid.uuid4()}/ds/image", cdn_cache=cdn_cache)
+    vol[...] = 1
+    store = vol._layer.scale(0).objects.store
+    (chunk, *_) = vol.exists(vol.bounds)
+    for key, expected in ((chunk, stored), ("info", "no-cache")):
+        blob = store.get(key)
+        assert blob is not None
+        assert blob.cache_control == expected
+
+
+@pytest.mark.parametrize("every_core", [True, np.True_])
+def test_parallel_true_is_a_thread_per_core(monkeypatch: pytest.MonkeyPatch, every_core: Any) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(7)), raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 7)
+    vol = make(f"mem://{uuid.uuid4()}/ds/image", parallel=1)
+    assert vol._workers() == 1
+    assert vol._workers(every_core) == 7
+    vol.parallel = every_core
+    assert vol._workers() == 7
+    vol.parallel = np.int64(3)  # type: ignore[assignment]
+    assert vol._workers() == 3
+
+
+def test_a_misspelt_option_is_no_new_attribute(vol: CloudVolume) -> None:
+    for name, nearest in (("filll_missing", "fill_missing"), ("Parallel", "parallel"), ("mipp", "mip")):
+        with pytest.raises(AttributeError, match=f"no attribute '{name}' .did you mean '{nearest}'"):
+            setattr(vol, name, 1)
+    with pytest.raises(AttributeError, match=r"^CloudVolume has no attribute 'xyz'$"):
+        vol.xyz = 1  # type: ignore[attr-defined]
+    assert vars(vol).keys() == vars(CloudVolume(vol.cloudpath)).keys()
+    vol._mine = 1  # type: ignore[attr-defined]
+
+
+def test_a_derived_class_has_attributes_of_its_own(vol: CloudVolume) -> None:
+    class Mine(CloudVolume):
+        parallels: int
+        layers = ()
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            self.before = 1
+            super().__init__(*args, **options)
+            self.label, self.parallels, self.layers = "mine", 2, (3,)  # type: ignore[assignment]
+
+    mine = Mine(vol.cloudpath)
+    assert (mine.before, mine.label, mine.parallels, mine.layers) == (1, "mine", 2, (3,))
+    with pytest.raises(AttributeError, match=r"did you mean 'fill_missing'.*body of the class"):
+        mine.filll_missing = True
+
+
 @pytest.mark.parametrize("wrong", [("compress", 3), ("parallel", 0), ("parallel", "many"), ("mip", "a")])
 def test_wrong_options_are_refused(vol: CloudVolume, wrong: tuple[str, Any]) -> None:
     with pytest.raises((ArgumentError, ScaleNotFoundError)):

@@ -11,6 +11,7 @@ from precomp.geometry import Bbox, Vec
 from precomp.info import Scale, VolumeInfo
 from precomp.volume.indexing import whole_number
 from precomp.volume.layer import Layer
+from precomp.volume.names import KnownNames
 
 __all__ = ["AtWorkingMip", "Properties"]
 
@@ -41,7 +42,7 @@ class AtWorkingMip(Generic[T]):
         )
 
 
-class Properties:
+class Properties(KnownNames):
     """The read-only side of CloudVolume. Coordinates are voxels of the mip in question, x, y, z."""
 
     _layer: Layer

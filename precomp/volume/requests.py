@@ -134,8 +134,8 @@ def fitting(value: Any, dtype: np.dtype[Any], what: str) -> Any:
     if type(value) is int and value == 0:
         return dtype.type(0)
     try:
-        if np.iscomplexobj(value):
-            raise TypeError("voxels are real")
+        if np.iscomplexobj(value) or np.asarray(value).dtype.kind in "mM":
+            raise TypeError("voxels are real numbers")
         with np.errstate(all="ignore"):
             converted = np.asarray(value).astype(dtype)[()]
         if dtype.kind == "f":

@@ -34,12 +34,22 @@ T = TypeVar("T")
 _MAX_AGE = 3600  # seconds, for cdn_cache=True
 
 
+def _plain(value: Any) -> Any:
+    """A scalar of numpy as Python's: `np.True_` is not True, but is meant so. A duration stays one."""
+    is_plain = isinstance(value, np.generic) and not isinstance(value, np.timedelta64)
+    return value.item() if is_plain else value
+
+
 def _is_bool(value: Any) -> bool:
-    return isinstance(value, (bool, np.bool_))
+    return isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, np.timedelta64)  # an integer to numpy
 
 
 def _is_count(value: Any, least: int) -> bool:
-    return isinstance(value, Integral) and not _is_bool(value) and int(value) >= least
+    return isinstance(value, Integral) and _is_number(value) and not _is_bool(value) and int(value) >= least
 
 
 def _checked(expected: str, fits: Callable[[Any], bool]) -> Callable[[Any, Any, Any], None]:
@@ -54,18 +64,23 @@ _switch = _checked("True or False", _is_bool)
 _PARALLEL = "a number of threads from 1 on, True (one per core) or None"
 
 
-@attrs.define
+def _made_plain(_: type, fields: "list[attrs.Attribute[Any]]") -> "list[attrs.Attribute[Any]]":
+    return [field.evolve(converter=_plain) for field in fields]
+
+
+@attrs.define(field_transformer=_made_plain)
 class Settings:
-    """How a volume reads and writes; `CloudVolume`'s docstring tells what each means."""
+    """How a volume reads and writes; `CloudVolume`'s docstring tells what each means.
+
+    Scalars of numpy are kept as Python's.
+    """
 
     bounded: bool = attrs.field(default=True, validator=_switch)
     fill_missing: bool = attrs.field(default=False, validator=_switch)
     autocrop: bool = attrs.field(default=False, validator=_switch)
     non_aligned_writes: bool = attrs.field(default=False, validator=_switch)
     delete_black_uploads: bool = attrs.field(default=False, validator=_switch)
-    background_color: int | float = attrs.field(
-        default=0, validator=_checked("a number", lambda value: isinstance(value, Real))
-    )
+    background_color: int | float = attrs.field(default=0, validator=_checked("a number", _is_number))
     progress: bool | None = attrs.field(
         default=None,
         validator=_checked("True, False or None", lambda value: value is None or _is_bool(value)),
@@ -92,9 +107,10 @@ def _fits_parallel(value: Any) -> bool:
 
 def checked_parallel(value: Any) -> Parallel:
     """Return what `parallel=` may be. Raises ArgumentError."""
-    if not _fits_parallel(value):
+    plain: Parallel = _plain(value)
+    if not _fits_parallel(plain):
         raise ArgumentError(f"parallel: expected {_PARALLEL}, got {value!r}")
-    return value  # type: ignore[no-any-return]
+    return plain
 
 
 class Option(Generic[T]):
@@ -128,7 +144,7 @@ def compressor_name(compress: Compress, protocol: ProtocolPlugin, compressible: 
 
 def check_compress(compress: Any, registry: Registry) -> None:
     """Raise ArgumentError or UnknownEncodingError where no compressor is named by `compress`."""
-    if not (compress is None or isinstance(compress, (bool, str))):
+    if not (compress is None or isinstance(compress, (bool, np.bool_, str))):
         raise ArgumentError(f"compress: expected None, a bool or a compressor's name, got {compress!r}")
     if isinstance(compress, str) and compress:
         registry.compressor(compress)
