@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from volumes import make, noise
 
-from precomp import Bbox, CloudVolume, Vec
+from precomp import Bbox, CloudVolume, Vec, open_volume
 from precomp.errors import (
     AlignmentError,
     ArgumentError,
@@ -526,6 +527,29 @@ def test_old_data_types_are_read_but_not_created(layer: str, vol: CloudVolume) -
     again[...] = -(2**60)
     assert again[0, 4, 101].item() == -(2**60)
     again.commit_info()
+
+
+def test_a_warning_points_at_the_users_line(vol: CloudVolume, layer: str, tmp_path: Path) -> None:
+    config = tmp_path / "precomp.toml"
+    config.write_text(f'[volumes.old]\ncloudpath = "{layer}"\n')
+    arguments: Any = (1, "image", "float32", "npz", (8, 8, 40), (0, 0, 0), (64, 64, 64))
+    voxels = np.zeros((8, 8, 8), np.float32)
+    old = json.loads(json.dumps(vol.info)) | {"data_type": "INT64"}
+    Path(layer.removeprefix("file://"), "info").write_text(json.dumps(old))
+    uses: list[Callable[[], Any]] = [
+        lambda: CloudVolume.create_new_info(*arguments),
+        lambda: CloudVolume.from_numpy(voxels, f"mem://{uuid.uuid4()}/a", encoding="npz"),
+        lambda: vol.add_scale((8, 8, 1), encoding="npz"),
+        lambda: CloudVolume(layer),
+        lambda: vol.refresh_info(),
+        lambda: setattr(vol, "layer", "image"),
+        lambda: open_volume("old", config),
+    ]
+    for use in uses:
+        with pytest.warns(PrecompWarning) as caught:
+            use()
+        (warning,) = caught
+        assert (warning.filename, warning.lineno) == (__file__, use.__code__.co_firstlineno)
 
 
 def test_an_encoding_that_cannot_hold_the_dtype_is_refused_early(layer: str) -> None:

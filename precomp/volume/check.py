@@ -1,5 +1,6 @@
 """Does an info suit the plugins that are loaded? The models know no codec, so it is asked here."""
 
+import sys
 import warnings
 
 from precomp.errors import InfoError, PrecompWarning, UnknownEncodingError
@@ -60,7 +61,12 @@ def warn_unviewable(plugin: CodecPlugin) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, PrecompWarning, stacklevel=4)
+    """Warn of the line that called precomp, however deep in it this is."""
+    level, frame = 1, sys._getframe()
+    package = __name__.partition(".")[0]
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, PrecompWarning, stacklevel=level)
 
 
 def _or(values: object) -> str:
