@@ -21,6 +21,7 @@ from precomp.errors import (
     OutOfBoundsError,
     PrecompWarning,
     ScaleNotFoundError,
+    StoreError,
     UnknownEncodingError,
     UnknownProtocolError,
     UnsupportedError,
@@ -324,6 +325,39 @@ def test_add_scale_and_reset_scales(vol: CloudVolume) -> None:
     vol.reset_scales()
     assert vol.mip == 0
     assert len(on_disk(vol)["scales"]) == 1
+
+
+def test_a_reset_that_cannot_be_saved_forgets_nothing(
+    vol: CloudVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vol.mip, info = 2, vol.info
+    before = json.dumps(info)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreError("info: the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(vol._layer.objects().store, "put", full)
+        with pytest.raises(StoreError, match="full"):
+            vol.reset_scales()
+    assert (vol.mip, json.dumps(vol.info)) == (2, before)
+    info["scales"][0]["encoding"] = "bogus"
+    with pytest.raises(UnknownEncodingError):
+        vol.reset_scales()
+    assert vol.available_mips == [0, 1, 2]
+    info["scales"][0]["encoding"], info["scales"][2]["encoding"] = "raw", "bogus"
+    vol.reset_scales()  # what is wrong goes away
+    assert vol.info is info
+    assert (vol.mip, len(info["scales"]), len(on_disk(vol)["scales"])) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("name", ["layer", "dataset_name", "provenance"])
+@pytest.mark.parametrize("value", [None, 5])
+def test_what_is_no_name_and_no_provenance(vol: CloudVolume, name: str, value: Any) -> None:
+    vol.provenance.description = "mouse"
+    with pytest.raises((ArgumentError, InfoError), match=f"{name}: expected"):
+        setattr(vol, name, value)
+    assert (vol.dataset_name, vol.layer, vol.provenance.description) == ("retina", "image", "mouse")
 
 
 @pytest.mark.parametrize("wrong", [{"encoding": "jpeg", "chunk_size": (1, 1)}, {"encoding": "bogus"}])

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from precomp import create, url
+from precomp.errors import ArgumentError
 from precomp.interfaces import CloudPath
 from precomp.plugins import Registry
 from precomp.provenance import Provenance
@@ -39,6 +40,8 @@ class Documents:
 
     @provenance.setter
     def provenance(self, value: Provenance | Mapping[str, Any] | str) -> None:
+        if value is None:
+            raise ArgumentError("provenance: expected a dict or JSON text, got None; {} is an empty one")
         self._layer.set_provenance(value)
 
     def commit_info(self) -> None:
@@ -79,11 +82,14 @@ class Documents:
         return create.add_scale(document.raw, factor, encoding=encoding, chunk_size=chunk_size)
 
     def reset_scales(self) -> None:
-        """Forget all scales but mip 0 and save the info at once."""
-        self._layer.document.model()
-        create.reset_scales(self._layer.document.raw)
+        """Forget all scales but mip 0 and save the info at once; where that fails nothing is forgotten."""
+        document = self._layer.document
+        document.model()
+        draft = InfoDocument.copy_of(document.raw, document.name)
+        create.reset_scales(draft.raw)
+        self._layer.commit_info(draft)
+        create.reset_scales(document.raw)  # the dict is the user's: it stays the same one
         self._mip = 0
-        self.commit_info()
 
     @property
     def dataset_name(self) -> str:
@@ -95,6 +101,7 @@ class Documents:
 
     @dataset_name.setter
     def dataset_name(self, value: str) -> None:
+        _check_name("dataset_name", value)
         self._open(url.sibling(self._layer.path, dataset=value), self._layer.registry)
 
     @property
@@ -104,4 +111,10 @@ class Documents:
 
     @layer.setter
     def layer(self, value: str) -> None:
+        _check_name("layer", value)
         self._open(url.sibling(self._layer.path, layer=value), self._layer.registry)
+
+
+def _check_name(what: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{what}: expected the name of a folder, got {value!r}")

@@ -123,9 +123,12 @@ class Layer:
         self._fetched = True
         warn_old_type(self._document.model(), self._document.name)
 
-    def commit_info(self) -> None:
-        """Save the info, having checked all of it. Raises InfoError, StoreError, ReadOnlyError."""
-        document = self.document
+    def commit_info(self, draft: InfoDocument | None = None) -> None:
+        """Save the info, or a draft of another, having checked all of it.
+
+        Raises InfoError, UnknownEncodingError, StoreError, ReadOnlyError.
+        """
+        document = self.document if draft is None else draft
         info = document.checked()
         for mip in range(len(info.scales)):
             check_scale(self.registry, info, mip, document.name)
