@@ -128,6 +128,16 @@ class VolumeCutout(np.ndarray[Any, np.dtype[Any]]):
         """As `numpy.ndarray.view`; keeps `bounds` where the shape stays."""
         return self._same_box(super().view(*args, **kwargs))
 
+    def sort(self, *args: Any, **kwargs: Any) -> None:
+        """As `numpy.ndarray.sort`; voxels move, so no `bounds` are left (`numpy.sort` calls this)."""
+        super().sort(*args, **kwargs)
+        self._bounds = None
+
+    def partition(self, *args: Any, **kwargs: Any) -> None:
+        """As `numpy.ndarray.partition`; no `bounds` are left."""
+        super().partition(*args, **kwargs)
+        self._bounds = None
+
     def __copy__(self) -> Any:
         return self._same_box(super().__copy__())
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError, MissingDependencyError, StoreError
+from precomp.files import replace_file
 from precomp.geometry.arguments import axis_number
 
 __all__ = ["Axis", "label_colors", "save_slices"]
@@ -38,7 +39,8 @@ def save_slices(
     """Write each slice of `voxels`, shape (x, y, z, channel), along `axis` to a file; return the directory.
 
     Files are `00000.png`, `00001.png`, ... in order of increasing coordinate, the suffix being
-    `image_format` in lower case. The directory is created; files of other names in it stay.
+    `image_format` in lower case. The directory is created; files of other names in it stay. A file
+    appears when all of it is there.
 
     - `channel` None takes the only channel, or three uint8 channels as RGB.
     - uint8 is written as it is, uint16 too where the format is PNG or TIFF. All else becomes 8 bits:
@@ -67,8 +69,7 @@ def save_slices(
             ) from error
         path = os.path.join(folder, f"{number:05d}{suffix}")
         try:
-            with open(path, "wb") as file:
-                file.write(content.getbuffer())
+            replace_file(path, content.getbuffer())
         except OSError as error:
             raise StoreError(
                 f"{path}: could not be written ({error}); free space or pass directory="
@@ -165,8 +166,9 @@ def _pillow(image_format: str) -> tuple[ModuleType, str, str]:
 
 def _make_folder(directory: str | os.PathLike[str]) -> str:
     try:
-        os.makedirs(directory, exist_ok=True)
-        return os.fspath(directory)
+        folder = os.fsdecode(directory)  # bytes are the name of a folder to the system, too
+        os.makedirs(folder, exist_ok=True)
+        return folder
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"directory: expected a path, found {directory!r} ({error})") from error
     except OSError as error:

@@ -22,6 +22,7 @@ LINES = [
         "precomp.retry",
         "precomp.memory",
         "precomp.progress",
+        "precomp.files",
     ],
     ["precomp.engine", "precomp.plugins"],
     ["precomp.imaging", "precomp.create", "precomp.mesh.legacy", "precomp.mesh.facade"],
@@ -32,7 +33,7 @@ LINES = [
     ["precomp.cli", "precomp.testing", "precomp.bench"],
     ["precomp", "precomp.__main__"],
 ]
-_PLUGINS_MAY_IMPORT = {name for line in LINES[:5] for name in line} - {"precomp.progress"}
+_PLUGINS_MAY_IMPORT = {name for line in LINES[:5] for name in line} - {"precomp.progress", "precomp.files"}
 
 
 def modules_in(package: Path) -> dict[str, Path]:

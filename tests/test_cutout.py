@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,22 @@ class TestPlace:
             cut @ np.asarray(cut),
             np.add.reduce(cut, axis=0, keepdims=True),
             np.zeros_like(cut),
+            np.sort(cut, axis=0),
+            np.sort(cut),
+            np.partition(cut, 1, axis=0),
         ]
         for array in rearranged:
             assert array.shape[1:] == (3, 3, 3)
             assert getattr(array, "bounds", None) is None
+
+    def test_voxels_moved_in_place_know_no_box(self) -> None:
+        cut, parted = cutout(), cutout()
+        flat = cut[..., 0]
+        assert cut.bounds == flat.bounds == parted.bounds == BOX
+        cut.sort(axis=0)
+        parted.partition(1, axis=2)
+        assert (cut.bounds, parted.bounds) == (None, None)
+        assert (cut.layer, cut.mip) == ("em", 2)
 
     def test_in_place_change_of_shape(self) -> None:
         cut = cutout(np.zeros((4, 5, 3, 1), order="F").copy())
@@ -384,6 +397,25 @@ class TestSaveImages:
         Path("out/00001.png").mkdir(parents=True)
         with pytest.raises(StoreError, match=r"00001\.png: could not be written"):
             cutout().save_images("out")
+
+    def test_a_disk_without_room_keeps_the_old_picture(self) -> None:
+        cut = cutout(np.random.default_rng(0).integers(0, 256, (64, 64, 2, 1), np.uint8))
+        cut.save_images("out")
+        before = {path.name: path.read_bytes() for path in Path("out").iterdir()}
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # Python ignores the signal
+        try:
+            for folder in ("out", "new"):
+                with pytest.raises(StoreError, match=r"00000\.png: could not be written .*free space"):
+                    cut.save_images(folder)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert {path.name: path.read_bytes() for path in Path("out").iterdir()} == before
+        assert os.listdir("new") == []
+
+    def test_a_folder_may_be_named_in_bytes(self) -> None:
+        assert cutout().save_images(b"si/bytes") == "si/bytes"  # type: ignore[arg-type]
+        assert len(images("si/bytes")) == 3
 
     def test_pixels_that_a_format_cannot_hold(self) -> None:
         with pytest.raises(ArgumentError, match="image_format: 'xbm' cannot hold uint8 pixels") as caught:

@@ -433,7 +433,7 @@ class TestSave:
         assert Path("5.obj").read_bytes() == self.expected(TRIANGLE, segid=5)
         assert Path("5.obj").stat().st_mode == Path("plain").stat().st_mode
 
-    @pytest.mark.parametrize("filepath", ["absent/x.obj", "absent/", "file/x", 5, "nul\0"])
+    @pytest.mark.parametrize("filepath", ["absent/x.obj", "absent/", "file/x", 5, "nul\0", "", b""])
     def test_impossible_paths(self, filepath: Any) -> None:
         _, mesh = layer({5: [TRIANGLE]})
         Path("file").touch()
@@ -463,6 +463,12 @@ class TestSave:
         _, mesh = layer()
         with pytest.raises(UnknownEncodingError, match="obj"):
             mesh.save(5, file_format="ply")
+
+    @pytest.mark.parametrize("file_format", [None, 5, b"obj"])
+    def test_what_names_no_format(self, file_format: Any) -> None:
+        _, mesh = layer()
+        with pytest.raises(ArgumentError, match=r"^file_format: expected the name of a format"):
+            mesh.save(5, file_format=file_format)
 
     def test_exporter_plugins(self) -> None:
         class Broken:

@@ -1,6 +1,5 @@
 """What `vol.mesh` returns: the meshes of a layer, fetched, merged and saved."""
 
-import contextlib
 import operator
 import os
 from collections.abc import Callable, Iterable
@@ -20,6 +19,7 @@ from precomp.errors import (
     StoreError,
     UnsupportedError,
 )
+from precomp.files import replace_file
 from precomp.interfaces import Buffer, MeshExporter
 from precomp.jsonio import loads
 from precomp.mesh.legacy import decode_fragment, decode_manifest
@@ -93,6 +93,10 @@ class Meshes:
         fails, ArgumentError where the file's folder does not exist and StoreError where the file cannot
         be written.
         """
+        if not isinstance(file_format, str):
+            raise ArgumentError(
+                f"file_format: expected the name of a format, as 'obj', found {file_format!r}"
+            )
         suffix = self.registry.exporter(file_format).suffix
         exporter: MeshExporter = self.registry.make("exporter", file_format)
         ids = _segment_ids(segids)
@@ -233,6 +237,8 @@ def _target(filepath: str | os.PathLike[str] | None, ids: list[int], suffix: str
         path = os.fsdecode(filepath)
     except TypeError as error:
         raise ArgumentError(f"filepath: expected a path, found {filepath!r}; pass text or a Path") from error
+    if not path:
+        raise ArgumentError("filepath: expected a path, found ''; None means one named after the segments")
     if os.path.isdir(path):
         return os.path.join(path, name)
     folder = os.path.dirname(path)
@@ -244,16 +250,7 @@ def _target(filepath: str | os.PathLike[str] | None, ids: list[int], suffix: str
 
 
 def _write(target: str, content: Buffer) -> None:
-    folder, name = os.path.split(target)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}")
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-            os.replace(temporary, target)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
+        replace_file(target, content)
     except (OSError, ValueError) as error:  # ValueError: NUL in the name
         raise StoreError(f"{target}: could not write the mesh ({error}); nothing was left there") from error
