@@ -506,6 +506,30 @@ def test_clamp_stays_inside_and_near(a: Bbox, b: Bbox) -> None:
         assert tuple(cut) == tuple(np.clip(corner, b.minpt, b.maxpt))
 
 
+PAIRS = ["intersection", "union", "clamp", "intersects", "contains_bbox"]
+
+
+@pytest.mark.parametrize("method", PAIRS)
+def test_the_other_box_may_be_written_in_any_way(method: str) -> None:
+    box, other = Bbox((0, 0, 0), (4, 5, 6)), Bbox((1, 2, 3), (3, 4, 9))
+    expected = getattr(box, method)(other)
+
+    class Foreign:
+        minpt, maxpt = np.array([1, 2, 3]), [3, 4, 9]
+
+    for written in ([1, 2, 3, 3, 4, 9], np.array(other.to_list()), np.s_[1:3, 2:4, 3:9], Foreign()):
+        assert getattr(box, method)(written) == expected
+
+
+@pytest.mark.parametrize("method", PAIRS)
+@pytest.mark.parametrize(
+    "wrong", [None, 5, "0-1_0-1_0-1", (1, 2, 3), Vec(1, 2, 3), [], {1, 2}, slice(0, 3), np.s_[0:1, 0:1]]
+)
+def test_what_is_no_other_box(method: str, wrong: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"expected (a Bbox, six numbers or three slices|3 \(x, y, z\))"):
+        getattr(Bbox((0, 0, 0), (4, 5, 6)), method)(wrong)
+
+
 def test_contains_takes_fractions_and_arrays() -> None:
     box = Bbox((0, 0, 0), (1, 1, BIG))
     assert box.contains(np.array([0.5, 0, 0]))

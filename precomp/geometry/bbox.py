@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from precomp.errors import ArgumentError
 from precomp.geometry.arguments import corner, items, slice_ends, triple, whole
+from precomp.geometry.lines import Line, line_above, line_below, line_nearest
 from precomp.geometry.vec import Vec
 
 __all__ = ["Bbox"]
@@ -26,6 +27,8 @@ class Bbox:
     Coordinates are Python numbers: integers of any size are exact, fractions are allowed. A box of
     size 0 along an axis is empty, but it still has a place: it is contained in what reaches around
     that place only, and `union` reaches out to it.
+
+    Where a method takes another box, six numbers or three slices will do, as in `create`.
 
     Arithmetic takes a number or three of them and acts on both corners: `+` and `-` move the box,
     `*`, `/` and `//` scale it. `point in box` is `box.contains(point)`.
@@ -165,31 +168,36 @@ class Bbox:
         axes = zip(self.minpt, corner(point, "point"), self.maxpt, strict=True)
         return all(low <= n < high for low, n, high in axes)
 
-    def contains_bbox(self, other: "Bbox") -> bool:
+    def contains_bbox(self, other: Any) -> bool:
         """Tell whether both corners of `other` lie within this box, its faces included."""
+        other = _as_box(other)
         axes = zip(self.minpt, other.minpt, other.maxpt, self.maxpt, strict=True)
         return all(low <= inner_low and inner_high <= high for low, inner_low, inner_high, high in axes)
 
-    def intersects(self, other: "Bbox") -> bool:
+    def intersects(self, other: Any) -> bool:
         """Tell whether the boxes share any voxel; boxes that only touch do not."""
+        other = _as_box(other)
         low, high = map(max, self.minpt, other.minpt), map(min, self.maxpt, other.maxpt)
         return all(map(operator.lt, low, high))
 
-    def intersection(self, other: "Bbox") -> "Bbox":
+    def intersection(self, other: Any) -> "Bbox":
         """Return the box that both share, also as `Bbox.intersection(a, b)`.
 
         Boxes that lie apart give an empty box of size (0, 0, 0).
         """
+        other = _as_box(other)
         low = Vec(map(max, self.minpt, other.minpt))
         high = Vec(map(min, self.maxpt, other.maxpt))
         return Bbox(low, low if any(map(operator.lt, high, low)) else high)
 
-    def union(self, other: "Bbox") -> "Bbox":
+    def union(self, other: Any) -> "Bbox":
         """Return the smallest box that contains both."""
+        other = _as_box(other)
         return Bbox(map(min, self.minpt, other.minpt), map(max, self.maxpt, other.maxpt))
 
-    def clamp(self, other: "Bbox") -> "Bbox":
+    def clamp(self, other: Any) -> "Bbox":
         """Return this box cut to lie within `other`; from apart, an empty box on its nearest face."""
+        other = _as_box(other)
         return Bbox(_clamped(self.minpt, other), _clamped(self.maxpt, other))
 
     def expand_to_chunk_size(self, chunk_size: Any, offset: Any = (0, 0, 0)) -> "Bbox":
@@ -202,7 +210,7 @@ class Bbox:
         Raises:
             ArgumentError: `chunk_size` or `offset` is not of that kind.
         """
-        return self._snap(_line_below, _line_above, chunk_size, offset)
+        return self._snap(line_below, line_above, chunk_size, offset)
 
     def shrink_to_chunk_size(self, chunk_size: Any, offset: Any = (0, 0, 0)) -> "Bbox":
         """Return the largest box on the chunk grid that this one contains.
@@ -210,16 +218,16 @@ class Bbox:
         Along an axis without a whole chunk its size is 0, on a grid line inside this box or, if
         there is none, at `minpt`. Arguments and errors are those of `expand_to_chunk_size`.
         """
-        return self._snap(_line_above, _line_below, chunk_size, offset)
+        return self._snap(line_above, line_below, chunk_size, offset)
 
     def round_to_chunk_size(self, chunk_size: Any, offset: Any = (0, 0, 0)) -> "Bbox":
         """Return the box with each corner on its nearest line of the chunk grid, halfway on the upper.
 
         Arguments and errors are those of `expand_to_chunk_size`.
         """
-        return self._snap(_line_nearest, _line_nearest, chunk_size, offset)
+        return self._snap(line_nearest, line_nearest, chunk_size, offset)
 
-    def _snap(self, low: "_Line", high: "_Line", chunk_size: Any, offset: Any) -> "Bbox":
+    def _snap(self, low: Line, high: Line, chunk_size: Any, offset: Any) -> "Bbox":
         chunks = [whole(n, "chunk_size") for n in triple(chunk_size, "chunk_size")]
         starts = [whole(n, "offset") for n in triple(offset, "offset")]
         if min(chunks) < 1:
@@ -266,22 +274,16 @@ class Bbox:
         return self._map(operator.floordiv, other)
 
 
-_Line = Callable[[Any, int, int], int]
-
-
-# These three take the floor or ceiling of `value` first; what follows is exact integer arithmetic.
-def _line_below(value: Any, chunk: int, start: int) -> int:
-    steps: int = (math.floor(value) - start) // chunk
-    return start + steps * chunk
-
-
-def _line_above(value: Any, chunk: int, start: int) -> int:
-    return -_line_below(-value, chunk, -start)
-
-
-def _line_nearest(value: Any, chunk: int, start: int) -> int:
-    steps: int = (math.floor(2 * value) - 2 * start + chunk) // (2 * chunk)
-    return start + steps * chunk
+def _as_box(other: Any) -> Bbox:
+    """Read the operand of a method as `Bbox.create` does, but no three numbers: those are a point."""
+    if isinstance(other, Bbox):
+        return other
+    if hasattr(other, "minpt") and hasattr(other, "maxpt"):  # that of another library
+        return Bbox(other.minpt, other.maxpt)
+    parts = items(other, "the other box", "a Bbox, six numbers or three slices")
+    if len(parts) != 6 and not any(isinstance(part, slice) for part in parts):
+        raise ArgumentError(f"the other box: found {other!r}; expected a Bbox, six numbers or three slices")
+    return Bbox.create(parts)
 
 
 def _clamped(point: Vec, box: Bbox) -> Vec:
