@@ -40,6 +40,7 @@ WELL_KNOWN_SCHEMES = frozenset({"boss", "file", "gs", "http", "https", "mem", "s
 
 _WINDOWS = os.name == "nt"
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+"  # RFC 3986; two letters at least, one is a Windows drive
+_ADDRESS = re.compile(f"({_SCHEME})://(.*)", re.DOTALL)
 _GRAMMAR = (
     "expected $PROTOCOL://$BUCKET/$DATASET/$LAYER (gs://bucket/dataset/layer, file:///data/dataset/layer) "
     "or a local path with a slash (/data/dataset/layer, ./layer)"
@@ -71,7 +72,7 @@ def parse(text: str | os.PathLike[str], *, windows: bool = _WINDOWS) -> CloudPat
     if "\0" in given:
         raise _refused(given, "it holds a NUL character")
     address = given.removeprefix("precomputed://")
-    match = re.fullmatch(f"({_SCHEME})://(.*)", address, re.DOTALL)
+    match = _ADDRESS.fullmatch(address)
     if match is None:
         return _local(_absolute(address, bare_word=bare_word, windows=windows), windows)
     scheme, rest = match[1].lower(), match[2]
@@ -89,13 +90,14 @@ def extract_path(text: str | os.PathLike[str], known_schemes: Iterable[str] = ()
 
     Raises CloudPathError as `parse` does, and UnknownProtocolError for any other scheme.
     """
-    path = parse(text)
     known = WELL_KNOWN_SCHEMES.union(known_schemes)
-    if path.scheme not in known:
+    scheme = _scheme(text)
+    if scheme not in {None, *known}:  # before anything else, as what is right depends on it
         raise UnknownProtocolError(
-            f"{os.fspath(text)!r}: unknown protocol {path.scheme!r}{did_you_mean(path.scheme, known)}; "
+            f"{os.fspath(text)!r}: unknown protocol {scheme!r}{did_you_mean(str(scheme), known)}; "
             f"expected one of {', '.join(sorted(known))}"
         )
+    path = parse(text)
     return ExtractedPath(path.scheme, path.bucket, path.dataset, path.layer)
 
 
@@ -195,12 +197,20 @@ def _problem(scheme: str, part: str) -> str | None:
     return None
 
 
+def _scheme(text: object) -> str | None:
+    """The protocol that stands in front of a text, None where there is none."""
+    given = os.fspath(text) if isinstance(text, os.PathLike) else text
+    match = _ADDRESS.fullmatch(given.removeprefix("precomputed://")) if isinstance(given, str) else None
+    return match[1].lower() if match else None
+
+
 def _remote(text: str, scheme: str, rest: str) -> CloudPath:
     bucket, *parts = rest.removesuffix("/").split("/")
     _drop_info(parts)
     for part in (bucket, *parts):
         if problem := _problem(scheme, part):
-            raise _refused(text, f"it has {problem}")
+            hint = "" if scheme in WELL_KNOWN_SCHEMES else did_you_mean(scheme, WELL_KNOWN_SCHEMES)
+            raise _refused(text, f"it has {problem}" + (f" behind {scheme}://{hint}" if hint else ""))
     return CloudPath(scheme, bucket, "/".join(parts))
 
 

@@ -237,6 +237,18 @@ def test_extract_path_knows_the_plugins_schemes() -> None:
 
 
 @pytest.mark.parametrize(
+    "text", ["filee:///a/b/c", "precomputed://filee:///a/b/c", "FILEE://", "filee://a/../b"]
+)
+def test_a_misspelt_protocol_comes_before_what_is_wrong_behind_it(text: str) -> None:
+    with pytest.raises(UnknownProtocolError, match=r"unknown protocol 'filee' \(did you mean 'file'\?\)"):
+        extract_path(text)
+    with pytest.raises(CloudPathError, match=r"behind filee:// \(did you mean 'file'\?\); expected"):
+        parse(text)
+    with pytest.raises(CloudPathError, match="it has an empty part; expected"):
+        extract_path("zzz:///a", ["zzz"])
+
+
+@pytest.mark.parametrize(
     ("layer", "key", "folder", "below"),
     [
         ("gs://b/ds/seg", "8_8_8", "gs://b/ds/seg", "8_8_8"),

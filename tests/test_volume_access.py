@@ -327,7 +327,72 @@ def test_download_and_its_kin(filled: Any, tmp_path: Path) -> None:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["bucket", "cut.npy", "cut.raw"]
 
 
-@pytest.mark.parametrize("path", [None, 5, "a\0b", "no/such/folder/x.npy"])
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [
+        (np.s_[..., ...], r"one '\.\.\.' at most, got 2; write ':'"),
+        (np.s_[..., 1, ...], r"one '\.\.\.' at most, got 2"),
+        (np.s_[1, 2, 3, 0, 0], "axes x, y, z and channel.*got 5 indices"),
+        (np.s_[1, 2, 3, 0, 0, ...], "axes x, y, z and channel.*got 5 indices"),
+    ],
+)
+def test_an_index_of_too_many_parts_says_which(filled: Any, index: Any, text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        filled[0][index]
+    with pytest.raises(ArgumentError, match=text):
+        filled[0].download(index)
+
+
+@pytest.mark.parametrize(
+    "use", ["download", "exists", "delete", "to_file", "slices", "slab_writer", "transfer"]
+)
+@pytest.mark.parametrize(
+    "wrong", ["x", b"x", {1}, [1, 2], [0, 0, 0, 1, 1], np.ones((3, 3)), [0, 0, 0, "a", 1, 1], CloudVolume]
+)
+def test_what_is_no_box_is_told_by_the_name_of_the_argument(filled: Any, use: str, wrong: Any) -> None:
+    vol, voxels = filled
+    uses = {
+        "download": vol.download,
+        "exists": vol.exists,
+        "delete": vol.delete,
+        "to_file": lambda box: vol.download_to_file("cut.raw", box),
+        "slices": lambda box: vol.slices(bbox=box),
+        "slab_writer": lambda box: vol.slab_writer(bbox=box),
+        "transfer": lambda box: vol.transfer_to("mem://nothing/is/there", box),
+    }
+    with pytest.raises(
+        ArgumentError, match=r"^bbox: (expected a Bbox, six numbers .* or slices|maxpt: .*'a')"
+    ):
+        uses[use](wrong)
+    np.testing.assert_array_equal(vol[...], voxels)
+
+
+@pytest.mark.parametrize("use", ["download", "exists", "delete"])
+def test_a_box_has_to_be_given(filled: Any, use: str) -> None:
+    with pytest.raises(ArgumentError, match=r"^bbox: expected a Bbox, six numbers .*, got None"):
+        getattr(filled[0], use)(None)
+
+
+def test_ways_to_write_a_box(filled: Any) -> None:
+    vol, voxels = filled
+    expected = voxels[5:9, 1:3, 1:2]
+    ways: list[Any] = [
+        Bbox((0, 4, 101), (4, 6, 102)),
+        [0, 4, 101, 4, 6, 102],
+        (0, 4, 101, 4, 6, 102),
+        np.array([0, 4, 101, 4, 6, 102]),
+        np.s_[0:4, 4:6, 101],
+        list(np.s_[0:4, 4:6, 101]),
+        np.s_[0:4, 4:6, 101, ...],
+    ]
+    for box in ways:
+        np.testing.assert_array_equal(vol.download(box), expected)
+    for box in (0, np.int64(0), np.array(0), np.s_[0:1], 0.0):
+        np.testing.assert_array_equal(vol.download(box), voxels[5:6])
+    assert vol.download(...).shape == vol.shape
+
+
+@pytest.mark.parametrize("path", [None, 5, "", "a\0b", "no/such/folder/x.npy"])
 def test_download_to_what_is_no_file(filled: Any, path: Any) -> None:
     with pytest.raises(ArgumentError, match="path"):
         filled[0].download_to_file(path, filled[0].bounds)

@@ -483,6 +483,22 @@ def test_redirects_that_lead_nowhere(tmp_path: Path) -> None:
         CloudVolume(f"file://{tmp_path}/0")
 
 
+def test_a_redirect_to_nothing_names_the_path_that_was_opened(tmp_path: Path) -> None:
+    second = redirecting(tmp_path / "two", f"file://{tmp_path}/gone")
+    first = redirecting(tmp_path / "one", second)
+    with pytest.raises(InfoNotFoundError, match=f"^file://{tmp_path}/gone/info: .*") as caught:
+        CloudVolume(first)
+    assert f"{first}/info redirects there" in str(caught.value)
+    assert isinstance(caught.value.__cause__, InfoNotFoundError)
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "info").write_text("no JSON")
+    with pytest.raises(InfoError, match=f"{first}/info redirects there"):
+        CloudVolume(first)
+    with pytest.raises(InfoError) as plain:
+        CloudVolume(f"file://{tmp_path}/gone")
+    assert "redirects" not in str(plain.value)
+
+
 def test_the_end_of_ten_redirects_is_reached(vol: CloudVolume, layer: str, tmp_path: Path) -> None:
     for number in range(9):
         redirecting(tmp_path / str(number), f"file://{tmp_path}/{number + 1}")

@@ -23,7 +23,7 @@ def mapped_file(path: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iter
     A path that ends in `.npy` gets numpy's header, any other the bare voxels. Raises ArgumentError,
     StoreError.
     """
-    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path):
+    if not isinstance(path, (str, os.PathLike)) or "\0" in str(path) or not os.fspath(path):
         raise ArgumentError(f"path: expected the path of a file, got {path!r}")
     final = os.fspath(path)
     folder, name = os.path.split(final)

@@ -3,6 +3,8 @@
 import operator
 import reprlib
 from collections.abc import Sequence
+from numbers import Real
+from types import EllipsisType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,13 +70,27 @@ def parse_box(box: Any, minpt: Sequence[int], maxpt: Sequence[int], channels: in
     return request.box
 
 
-def as_index(box: Any) -> Any:
-    """Return an index: six numbers [x0, y0, z0, x1, y1, z1] or a list of slices become a Bbox or a tuple."""
-    if isinstance(box, list) and any(isinstance(item, slice) for item in box):
-        return tuple(box)
-    if isinstance(box, (list, tuple, np.ndarray)) and len(box) == 6:
-        return Bbox.from_list(box)
-    return box
+def as_index(bbox: Any) -> Any:
+    """Return the index that an argument `bbox` amounts to.
+
+    It may be six numbers [x0, y0, z0, x1, y1, z1], a Bbox, or what stands between the brackets of
+    `vol[...]`, as a list too. Raises ArgumentError for anything else.
+    """
+    axes = bbox.ndim if isinstance(bbox, np.ndarray) else None
+    items = list(bbox) if isinstance(bbox, (list, tuple)) or axes == 1 else []
+    if any(isinstance(item, slice) or item is Ellipsis for item in items):
+        return tuple(items)
+    if len(items) == 6:
+        try:
+            return Bbox.from_list(items)
+        except ArgumentError as error:
+            raise ArgumentError(f"bbox: {error}") from error
+    if isinstance(bbox, (Bbox, tuple, slice, EllipsisType, Real)) or axes == 0:
+        return bbox
+    raise ArgumentError(
+        "bbox: expected a Bbox, six numbers [x0, y0, z0, x1, y1, z1] or slices, as in "
+        f"np.s_[0:64, 0:64, 5], got {_shown(bbox)}"
+    )
 
 
 def whole_number(value: Any, what: str) -> int:
@@ -95,9 +111,14 @@ def _four(index: Any) -> list[Any]:
         return [*index.to_slices(), slice(None)]
     items = list(index) if isinstance(index, tuple) else [index]
     ellipses = [place for place, item in enumerate(items) if item is Ellipsis]
-    if len(items) - len(ellipses) > 4 or len(ellipses) > 1:
+    if len(ellipses) > 1:
         raise ArgumentError(
-            f"a volume has the axes x, y, z and channel, got {len(items)} indices: vol[x, y, z, channel]"
+            f"an index has one '...' at most, got {len(ellipses)}; write ':' for each other axis"
+        )
+    if len(items) - len(ellipses) > 4:
+        raise ArgumentError(
+            "a volume has the axes x, y, z and channel, vol[x, y, z, channel], got "
+            f"{len(items) - len(ellipses)} indices; leave some out"
         )
     if ellipses:
         place = ellipses[0]

@@ -105,8 +105,13 @@ class Layer:
         """Fetch the info anew and follow redirects; the layer moves to where they end."""
         path, seen = self.path, [self.path]
         while True:
-            data = self._fetch_info(path)
-            raw = jsonio.loads(data, f"{path}/info")
+            try:
+                data = self._fetch_info(path)
+                raw = jsonio.loads(data, f"{path}/info")
+            except (InfoNotFoundError, InfoError) as error:
+                if path is self.path:
+                    raise
+                raise type(error)(f"{error}\n{self.path}/info redirects there: correct it") from error
             target = raw.get("redirect") if isinstance(raw, dict) else None
             if not target:
                 break
