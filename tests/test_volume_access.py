@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from volumes import make, noise
 
 from precomp import Bbox, CloudVolume
@@ -424,6 +426,65 @@ def test_mips_and_coordinates(layer: str) -> None:
     vol[...] = 3
     assert vol.download_point((0, 8, 105), size=4, mip=2).min() == 3
     assert (vol.download(vol.bounds, mip=[32, 32, 40]) == 3).all()
+
+
+@given(
+    offset=st.tuples(*[st.integers(-9, 9)] * 3),
+    size=st.tuples(*[st.integers(1, 12)] * 3),
+    ends=st.tuples(*[st.tuples(st.integers(0, 12), st.integers(0, 12))] * 3),
+    mip=st.integers(1, 2),
+)
+def test_what_lies_inside_mip_0_lies_inside_every_mip(offset: Any, size: Any, ends: Any, mip: int) -> None:
+    vol = make(f"mem://{uuid.uuid4()}/a/b", size, voxel_offset=offset, max_mip=2, fill_missing=True)
+    cut = [[min(end, n) for end in pair] for pair, n in zip(ends, size, strict=True)]
+    inside = tuple(slice(o + min(pair), o + max(pair)) for pair, o in zip(cut, offset, strict=True))
+    vol.mip = mip
+    found = vol.slices_from_global_coords(inside)
+    assert vol[found].ndim == 4  # no OutOfBoundsError
+    assert vol.slices_from_global_coords(Bbox.from_slices(inside)) == found
+    covering = vol.bbox_to_mip(inside, 0, mip)
+    assert Bbox.from_slices(found) == covering.clamp(vol.bounds)
+    assert vol.slices_from_global_coords(np.s_[:, :, :]) == vol.bounds.to_slices()
+
+
+def test_what_lies_outside_mip_0_stays_outside() -> None:
+    vol = make("mem://outside/mip0/x", (4, 4, 4), voxel_offset=(1, 1, 1), max_mip=1, fill_missing=True)
+    vol.mip = 1
+    assert vol.slices_from_global_coords(np.s_[1:5, 1:5, 1:5]) == np.s_[0:2, 0:2, 1:5]
+    assert vol.slices_from_global_coords(np.s_[0:6, 1:5, 1:5]) == np.s_[0:3, 0:3, 1:5]
+    assert vol.slices_from_global_coords(Bbox((1, 1, 1), (4.5, 5, 5))) == np.s_[0:2, 0:2, 1:5]
+
+
+@pytest.mark.parametrize(
+    ("point", "size", "expected"),
+    [
+        ((10, 10, 110), 4, Bbox((8, 8, 108), (12, 12, 112))),
+        ((10, 10, 110), 3, Bbox((9, 9, 109), (12, 12, 112))),  # the point is the voxel in the middle
+        ((10, 10, 110), (1, 2, 5), Bbox((10, 9, 108), (11, 11, 113))),
+        ((10.9, 10.2, 110.5), (1, 3, 3), Bbox((10, 9, 109), (11, 12, 112))),
+        ((-3, 10, 110), (3, 1, 1), Bbox((-4, 10, 110), (-1, 11, 111))),
+    ],
+)
+def test_download_point_has_the_point_in_the_middle(
+    filled: Any, point: Any, size: Any, expected: Bbox
+) -> None:
+    vol, voxels = filled
+    cut = vol.download_point(point, size=size)
+    assert cut.bounds == expected
+    np.testing.assert_array_equal(cut, voxels[(expected - vol.voxel_offset).to_slices()])
+
+
+@pytest.mark.parametrize(
+    ("point", "size", "expected"),
+    [
+        ((10, 11, 110), 3, Bbox((4, 4, 109), (7, 7, 112))),  # voxel (5, 5, 110) of mip 1
+        ((-1, 11, 110), (1, 2, 1), Bbox((-1, 4, 110), (0, 6, 111))),
+        ((-2, 12, 110), (1, 5, 1), Bbox((-1, 4, 110), (0, 9, 111))),
+    ],
+)
+def test_download_point_of_a_coarser_mip(point: Any, size: Any, expected: Bbox) -> None:
+    vol = make(f"mem://{uuid.uuid4()}/a/b", max_mip=1, fill_missing=True)
+    assert vol.download_point(point, size=size, mip=1).bounds == expected
 
 
 def test_volumes_travel_by_pickle(filled: Any) -> None:

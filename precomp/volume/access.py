@@ -226,8 +226,14 @@ class Access(Properties):
         return convert_box(box, self.mip_resolution(mip), self.mip_resolution(to_mip))
 
     def slices_from_global_coords(self, slices: Any) -> tuple[slice, slice, slice]:
-        """Turn slices (or a Bbox) of mip 0 into slices of the working mip."""
-        return self.bbox_to_mip(slices, 0, self._mip).to_slices()
+        """Turn slices (or a Bbox) of mip 0 into slices of the working mip; from inside, they stay inside.
+
+        Offset and size of a mip are rounded, so that the last column of mip 0 may have no voxel in it.
+        """
+        given = slices if isinstance(slices, Bbox) else self._box(slices, 0)
+        box = self.bbox_to_mip(given, 0, self._mip)
+        inside = self.mip_bounds(0).contains_bbox(given)
+        return (box.clamp(self.bounds) if inside else box).to_slices()
 
     def _box(self, bbox: Any, mip: Mip) -> Bbox:
         bounds = self.mip_bounds(mip)
