@@ -6,6 +6,7 @@ Every test is named after the failure, and would fail in a program that has it.
 import json
 import os
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -147,6 +148,50 @@ def test_a_failed_upload_without_a_word(monkeypatch: pytest.MonkeyPatch, paralle
         vol[...] = 9
 
 
+def by_slices(vol: CloudVolume, *_: object) -> None:
+    with vol.slab_writer() as writer:
+        for z in range(100, 120):
+            writer.write(z, 8)
+
+
+@pytest.mark.parametrize("parallel", [2, 8, True])
+@pytest.mark.parametrize(
+    ("method", "work"),
+    [
+        ("get", lambda vol, _: vol.download(vol.bounds)),
+        ("get", lambda vol, folder: vol.download_to_file(folder / "cut.raw", vol.bounds)),
+        ("get", lambda vol, _: list(vol.slices())),
+        ("get", lambda vol, folder: vol.transfer_to(folder / "copy")),
+        ("put", by_slices),
+        ("put", lambda vol, _: vol.__setitem__(np.s_[-4:34], 8)),
+        ("put", lambda vol, _: vol.transfer_to("mem://peers/copy/of/it", compress="gzip")),
+        ("stat", lambda vol, _: vol.exists(vol.bounds)),
+        ("delete", lambda vol, _: vol.delete(vol.bounds)),
+    ],
+)
+def test_an_error_of_a_worker_without_a_word(
+    layer: Path, monkeypatch: pytest.MonkeyPatch, parallel: int, method: str, work: Any
+) -> None:
+    path = f"mem://peers/{uuid.uuid4()}/image"
+    make(path)[...] = 9
+    vol = CloudVolume(path, parallel=parallel, fill_missing=True, non_aligned_writes=True)
+    real, calls, counting = getattr(MemoryStore, method), list[str](), threading.Lock()
+
+    def troubled(store: MemoryStore, key: Any, *arguments: Any, **options: Any) -> Any:
+        with counting:
+            calls.extend([str(key)] if "8_8_40" in str(key) else [])
+            seventh = len(calls) == 7
+        if seventh:
+            raise StoreError(f"{key}: 503")
+        return real(store, key, *arguments, **options)
+
+    monkeypatch.setattr(MemoryStore, method, troubled)
+    layer.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"8_8_40/.*: 503"):
+        work(vol, layer)
+    assert not (layer / "cut.raw").exists()
+
+
 @pytest.mark.parametrize("parallel", [1, 2, 8])
 def test_a_corrupt_chunk_without_its_name(layer: Path, parallel: int) -> None:
     vol = make(layer, encoding="jpeg", parallel=parallel)
@@ -196,6 +241,17 @@ def test_compressed_names_by_default_which_others_read_as_zeros(layer: Path, dty
     vol[...] = voxels
     assert set(chunks(layer)) == {key.partition("/")[2] for key in vol.exists(vol.bounds)}
     np.testing.assert_array_equal(by_tensorstore(layer), voxels)
+    for copy in (vol.transfer_to(layer / "copy"), CloudVolume.from_numpy(voxels, str(layer / "made"))):
+        place = Path(copy.cloudpath.removeprefix("file://"))
+        assert not [path.name for path in place.rglob("*") if path.suffix]
+        assert (by_tensorstore(place) == voxels).all()
+
+
+def test_compressed_jpegs_by_default_which_others_read_as_zeros(layer: Path) -> None:
+    vol = make(layer, encoding="jpeg")
+    by_slices(vol)
+    assert set(chunks(layer)) == {key.partition("/")[2] for key in vol.exists(vol.bounds)}
+    assert np.abs(by_tensorstore(layer).astype(int) - 8).max() <= 1
 
 
 def test_a_file_written_in_place_met_half_empty(layer: Path) -> None:
@@ -256,6 +312,12 @@ def test_big_endian_voxels_stored_swapped(layer: Path, dtype: str, encoding: str
     vol[...] = 0
     vol[-4:, 4:, 101:] = foreign[1:, 1:, 1:]
     np.testing.assert_array_equal(vol[-4:, 4:, 101:], voxels[1:, 1:, 1:])
+    with vol.slab_writer() as writer:
+        for z in range(20):
+            writer.write(100 + z, foreign[:, :, z])
+    np.testing.assert_array_equal(CloudVolume(vol.cloudpath)[...], voxels)
+    made = CloudVolume.from_numpy(foreign, str(layer.with_name("made")), encoding=encoding)
+    np.testing.assert_array_equal(made[...], voxels)
     assert vol[...].dtype == np.dtype(dtype)
     if encoding == "raw":
         vol[...] = foreign
