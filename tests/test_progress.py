@@ -47,7 +47,7 @@ def test_a_terminal_gets_bars_on_long_work_only(tmp_path: Path, monkeypatch: pyt
     work(make(tmp_path / "ds" / "image"))
     assert "image" not in terminal.getvalue()
     monkeypatch.setattr("precomp.progress._DELAY", 0)
-    work(make(tmp_path / "ds" / "image"))
+    work(make(tmp_path / "ds" / "image", chunk_size=(8, 8, 8)))
     assert "writing image" in terminal.getvalue()
 
 
