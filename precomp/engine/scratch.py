@@ -9,17 +9,28 @@ from precomp.interfaces import ByteRange
 __all__ = ["Scratch"]
 
 _LINE = 64  # bytes; of the processor's cache
+_LEAST = 2**18  # bytes; pages that are not used cost nothing
+_spare: list[memoryview] = []
 
 
 class Scratch:
     """Room for one chunk, made when it is needed. What was there before is overwritten.
+
+    Of few of moderate size the memory outlives them and serves the next ones, of whatever thread.
 
     Memory used again stays in the processor's cache, and costs the system no new pages: reading a
     chunk of 256 KiB into it and pasting it takes half as long as with new memory each time.
     """
 
     def __init__(self) -> None:
-        self._memory = memoryview(b"")
+        try:
+            self._memory = _spare.pop()
+        except IndexError:
+            self._memory = memoryview(b"")
+
+    def __del__(self, spare: list[memoryview] = _spare) -> None:  # at exit the module's names are gone
+        if len(spare) < 4 and len(self._memory) <= 2**22:
+            spare.append(self._memory)
 
     def take(self, size: int, start: int = 0) -> memoryview:
         """Return `size` bytes, uninitialised, valid until the next call. Raises MemoryError.
@@ -29,7 +40,7 @@ class Scratch:
         # The kernel copies to memory some bytes off its own pages' alignment at a tenth of the speed.
         shift = start % _LINE
         if len(self._memory) < shift + size:
-            self._memory = _aligned(shift + size)
+            self._memory = _aligned(max(shift + size, _LEAST))
         return self._memory[shift : shift + size]
 
     def split(self, ranges: Sequence[ByteRange]) -> list[tuple[int, memoryview]]:
@@ -42,7 +53,7 @@ class Scratch:
             end += (start - end) % _LINE  # up to the alignment of the part
             places.append((start, end, end + stop - start))
             end += stop - start
-        memory = self.take(end)
+        memory = self.take(end)  # at an aligned address, where `end` counts from
         return [(start, memory[first:last]) for start, first, last in places]
 
 
