@@ -7,6 +7,7 @@ and whatever it raises is its own failure.
 
 import functools
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -120,15 +121,24 @@ def _installed(blocked: Mapping[str, str]) -> Iterator[Probed]:
         yield from found
 
 
+def _identity(distribution: "Distribution") -> tuple[str, str]:
+    """Name and version, by two lines of METADATA: parsing all of it takes half a millisecond."""
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    fields = dict(re.findall(r"^(Name|Version): *(\S+) *$", head, re.MULTILINE))
+    if len(fields) == 2:
+        return fields["Name"], fields["Version"]
+    metadata = distribution.metadata
+    if not metadata["Name"]:
+        raise ValueError("METADATA has no Name")
+    return metadata["Name"], metadata["Version"]
+
+
 def _of_distribution(
     distribution: "Distribution", blocked: Mapping[str, str], seen: set[str]
 ) -> list[Probed]:
     if f"[{ENTRY_POINT_GROUP}]" not in (distribution.read_text("entry_points.txt") or ""):
         return []  # as nearly all are: parsing them costs ten times as much as this look
-    metadata = distribution.metadata
-    name, version = metadata["Name"], metadata["Version"]
-    if not name:
-        raise ValueError("METADATA has no Name")
+    name, version = _identity(distribution)
     if canonical(name) in seen:
         return []
     seen.add(canonical(name))

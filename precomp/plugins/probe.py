@@ -3,6 +3,7 @@
 import difflib
 import logging
 from collections.abc import Callable, Collection, Iterator
+from types import ModuleType
 from typing import Any
 
 import attrs
@@ -17,6 +18,7 @@ from precomp.url import is_scheme
 __all__ = ["Probed", "one_line", "probe"]
 
 _log = logging.getLogger(__name__)
+_MARK = f"{hookspecs.hookimpl.project_name}_impl"
 _HOOKS = tuple(kind.hook for kind in KINDS.values())
 
 
@@ -56,6 +58,11 @@ class _Manager(pluggy.PluginManager):
 
     def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
         return super().parse_hookspec_opts(module_or_class, name) if name in _HOOKS else None
+
+    def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
+        if isinstance(plugin, ModuleType) and not hasattr(plugin.__dict__.get(name), _MARK):
+            return None  # pluggy finds the same, but inspects every name of the module for it
+        return super().parse_hookimpl_opts(plugin, name)
 
 
 class _BadPluginError(Exception):
