@@ -18,6 +18,7 @@ __all__ = [
     "Blob",
     "Buffer",
     "ByteRange",
+    "ChunkPart",
     "ChunkSpec",
     "CloudPath",
     "Codec",
@@ -258,6 +259,19 @@ class DecodesInto(Protocol):
         ...
 
 
+class ChunkPart(Protocol):
+    """A box of voxels within an encoded chunk, as a codec's `part` returns it."""
+
+    @property
+    def ranges(self) -> Sequence[ByteRange]:
+        """The bytes of the chunk that hold it."""
+        ...
+
+    def decode(self, parts: Sequence[Buffer]) -> NDArray[Any]:
+        """Decode the box from the bytes of `ranges`, in the same order; ValueError for other lengths."""
+        ...
+
+
 @runtime_checkable
 class ReadsRanges(Protocol):
     """A codec that needs only some bytes of an uncompressed chunk to decode a part of it."""
@@ -266,12 +280,8 @@ class ReadsRanges(Protocol):
         """The exact size in bytes of the whole encoded chunk, to find broken ones by their length."""
         ...
 
-    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
-        """The ranges that hold `box` (slices of x, y, z, channel); None where the whole chunk is better."""
-        ...
-
-    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> NDArray[Any]:
-        """Decode `box` from the bytes of `byte_ranges(spec, box)`, in the same order."""
+    def part(self, spec: ChunkSpec, box: Slices4) -> ChunkPart | None:
+        """Where `box` (slices of x, y, z, channel) is stored; None where the whole chunk is better."""
         ...
 
 

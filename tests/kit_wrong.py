@@ -10,7 +10,7 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -450,6 +450,15 @@ class TestReadOnlyAndSilentAboutLists(TestRightReadOnlyStore):
 # --- codecs -----------------------------------------------------------------------------------------
 
 
+class Voxel(NamedTuple):
+    ranges: list[ByteRange]
+    dtype: np.dtype[Any]
+
+    def decode(self, parts: Sequence[Buffer]) -> Array:
+        (part,) = parts
+        return np.frombuffer(part, self.dtype).reshape(1, 1, 1, 1)
+
+
 class RightCodec:
     """raw with a header of the size, which partial reads skip."""
 
@@ -468,17 +477,13 @@ class RightCodec:
     def stored_size(self, spec: ChunkSpec) -> int:
         return spec.nbytes + 4
 
-    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
+    def part(self, spec: ChunkSpec, box: Slices4) -> Any:
         """One voxel of one channel only."""
         x, y, _, channels = spec.shape
         if channels > 1 or any(len(range(*part.indices(2**30))) != 1 for part in box[:3]):
             return None
         start = 4 + spec.dtype.itemsize * (box[0].start + x * (box[1].start + y * box[2].start))
-        return [ByteRange(start, start + spec.dtype.itemsize)]
-
-    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> Array:
-        (part,) = parts
-        return np.frombuffer(part, spec.dtype).reshape(1, 1, 1, 1)
+        return Voxel([ByteRange(start, start + spec.dtype.itemsize)], spec.dtype)
 
 
 RAMP = np.arange(48, dtype=np.uint16).reshape((2, 3, 4, 2), order="F")
@@ -616,9 +621,9 @@ class WritesBesideTheBox(RightCodec):
 
 
 class ForgetsTheHeader(RightCodec):
-    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
-        found = super().byte_ranges(spec, box)
-        return found and [ByteRange(start - 4, stop - 4) for start, stop in found]
+    def part(self, spec: ChunkSpec, box: Slices4) -> Any:
+        found = super().part(spec, box)
+        return found and found._replace(ranges=[ByteRange(a - 4, b - 4) for a, b in found.ranges])
 
 
 class TellsAnotherSize(RightCodec):

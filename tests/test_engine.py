@@ -71,6 +71,8 @@ def test_scratch_memory_is_as_long_as_asked_for_and_aligned(wanted: list[tuple[i
 def test_parts_of_scratch_memory_do_not_overlap(wanted: list[tuple[int, int]]) -> None:
     ranges = [ByteRange(start, start + size) for start, size in wanted]
     parts = Scratch().split(ranges)
+    assert parts is not None
+    assert Scratch().split(ranges, sum(stop - start for start, stop in ranges) - 1) is None
     assert [(start, start + len(memory)) for start, memory in parts] == ranges
     for number, (_, memory) in enumerate(parts):
         memory[:] = bytes([number]) * len(memory)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from precomp.engine.objects import Objects
 from precomp.errors import ChunkDecodeError, MissingDependencyError, PrecompError, TooLargeError
-from precomp.interfaces import Blob, Buffer, ChunkSpec, Codec, DecodesInto, ReadsRanges, Slices4
+from precomp.interfaces import Blob, Buffer, ChunkPart, ChunkSpec, Codec, DecodesInto, ReadsRanges, Slices4
 
 __all__ = ["LARGEST", "ChunkDecoder"]
 
@@ -70,11 +70,10 @@ class ChunkDecoder:
             raise self.damaged(key, spec, error) from error
         return True
 
-    def decode_ranges(self, key: str, spec: ChunkSpec, parts: Sequence[Buffer], box: Slices4) -> NDArray[Any]:
-        """Decode a part from the codec's own byte ranges."""
-        assert self.exact is not None
+    def decode_part(self, key: str, spec: ChunkSpec, part: ChunkPart, data: Sequence[Buffer]) -> NDArray[Any]:
+        """Decode a part from the bytes of its ranges."""
         try:
-            return self.exact.decode_ranges(parts, spec, box)
+            return part.decode(data)
         except Exception as error:
             raise self.damaged(key, spec, error) from error
 

@@ -107,8 +107,8 @@ class ChunkReader:
         if codec is None or read_into is None:
             return None
         size = codec.stored_size(spec)
-        ranges = None if whole else codec.byte_ranges(spec, box)
-        if ranges is None:
+        part = None if whole else codec.part(spec, box)
+        if part is None:
             if size > _LARGEST_READ_INTO:
                 return None
             data = scratch.take(size)
@@ -116,12 +116,10 @@ class ChunkReader:
                 return None
             voxels = self.decoder.decode_plain(key, spec, data)
             return voxels if whole else voxels[box]
-        if sum(map(_length, ranges)) > _LARGEST_READ_INTO:
+        parts = scratch.split(part.ranges, _LARGEST_READ_INTO)
+        if parts is None or not read_into(key, size, parts):
             return None
-        parts = scratch.split(ranges)
-        if not read_into(key, size, parts):
-            return None
-        return self.decoder.decode_ranges(key, spec, [memory for _, memory in parts], box)
+        return self.decoder.decode_part(key, spec, part, [memory for _, memory in parts])
 
     def _slow(
         self, ref: ChunkRef, spec: ChunkSpec, box: Slices4, whole: bool, target: NDArray[Any]
@@ -172,9 +170,9 @@ class ChunkReader:
         codec = self._ranges
         if codec is None or spec.nbytes > LARGEST:  # what is stored is shorter, and refused for that
             return None
-        ranges = codec.byte_ranges(spec, box)
-        blobs = None if ranges is None else self._get_parts(key, ranges)
-        if blobs is None:
+        part = codec.part(spec, box)
+        blobs = None if part is None else self._get_parts(key, part.ranges)
+        if part is None or blobs is None:
             return None
         for blob in blobs:
             if blob.content_encoding is not None:
@@ -183,7 +181,7 @@ class ChunkReader:
             if blob.size != codec.stored_size(spec):
                 wrong = ValueError(f"expected {codec.stored_size(spec)} bytes, found {blob.size}")
                 raise self.decoder.damaged(key, spec, wrong) from wrong
-        return self.decoder.decode_ranges(key, spec, [blob.data for blob in blobs], box)
+        return self.decoder.decode_part(key, spec, part, [blob.data for blob in blobs])
 
     def _get_parts(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         if len(ranges) == 1:
@@ -199,7 +197,3 @@ class ChunkReader:
                 "fill_missing=True to read missing chunks as background"
             )
         return fill
-
-
-def _length(part: ByteRange) -> int:
-    return part.stop - part.start

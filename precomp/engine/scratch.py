@@ -43,16 +43,18 @@ class Scratch:
             self._memory = _aligned(max(shift + size, _LEAST))
         return self._memory[shift : shift + size]
 
-    def split(self, ranges: Sequence[ByteRange]) -> list[tuple[int, memoryview]]:
-        """Return room for the bytes of each range, with where it starts."""
+    def split(self, ranges: Sequence[ByteRange], most: int = 2**62) -> list[tuple[int, memoryview]] | None:
+        """Return room for the bytes of each range, with where it starts; None for more than `most` bytes."""
         if len(ranges) == 1:  # nearly always
             ((start, stop),) = ranges
-            return [(start, self.take(stop - start, start))]
+            return [(start, self.take(stop - start, start))] if stop - start <= most else None
         places, end = [], 0
         for start, stop in ranges:
             end += (start - end) % _LINE  # up to the alignment of the part
             places.append((start, end, end + stop - start))
             end += stop - start
+        if end > most:
+            return None
         memory = self.take(end)  # at an aligned address, where `end` counts from
         return [(start, memory[first:last]) for start, first, last in places]
 

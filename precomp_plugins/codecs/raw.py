@@ -25,9 +25,10 @@ _MAX_RANGES = 64  # an info may claim millions of channels: nothing is planned f
 
 
 class _Part(NamedTuple):
-    """A box within a chunk, in bytes.
+    """ChunkPart of the encoding `raw`: a box within a chunk, in bytes.
 
     Attributes:
+        dtype: as the caller wants it.
         shape: voxels (x, y, z) of the box.
         strides: bytes from one voxel of the box to the next along x, y and z.
         start: where the box's first voxel begins in its channel.
@@ -36,6 +37,7 @@ class _Part(NamedTuple):
         channels: which are wanted.
     """
 
+    dtype: np.dtype[Any]
     shape: tuple[int, int, int]
     strides: tuple[int, int, int]
     start: int
@@ -43,14 +45,32 @@ class _Part(NamedTuple):
     channel: int
     channels: range
 
+    @property
     def ranges(self) -> list[ByteRange]:
         """The bytes from the box's first voxel to its last, in each channel."""
         size = self.channel
         return [ByteRange(c * size + self.start, c * size + self.stop) for c in self.channels]
 
+    def decode(self, parts: Sequence[Buffer]) -> NDArray[Any]:
+        """Return the box as an array (x, y, z, channel): for one channel a strided view of its part.
+
+        Raises ValueError where number or lengths of the parts are not those of the ranges.
+        """
+        length, channels, stored = self.stop - self.start, len(self.channels), _stored(self.dtype)
+        if len(parts) != channels or any(len(data) != length for data in parts):
+            found = [len(data) for data in parts]
+            raise ValueError(f"raw: expected {channels} parts of {length} bytes, found {found}")
+        if channels == 1:
+            shape, strides = (*self.shape, 1), (*self.strides, stored.itemsize)
+            return _native(np.ndarray(shape, stored, parts[0], 0, strides), self.dtype)
+        voxels = [np.ndarray(self.shape, stored, data, 0, self.strides) for data in parts]
+        return _native(
+            np.stack(voxels, axis=-1, out=np.empty((*self.shape, channels), stored, "F")), self.dtype
+        )
+
 
 def _part(spec: ChunkSpec, box: Slices4) -> _Part:
-    # Plain arithmetic, as this is done twice for a single voxel: ranges would cost three times as much.
+    # Plain arithmetic, as this is done for a single voxel: ranges would cost three times as much.
     nx, ny, nz, channels = spec.shape
     x0, x1, xs = box[0].indices(nx)
     y0, y1, ys = box[1].indices(ny)
@@ -66,7 +86,7 @@ def _part(spec: ChunkSpec, box: Slices4) -> _Part:
     xs, ys, zs = xs * voxel, ys * row, zs * plane
     start = x0 * voxel + y0 * row + z0 * plane
     stop = start + (x - 1) * xs + (y - 1) * ys + (z - 1) * zs + voxel
-    return _Part((x, y, z), (xs, ys, zs), start, stop, nz * plane, range(c0, c1, cs))
+    return _Part(spec.dtype, (x, y, z), (xs, ys, zs), start, stop, nz * plane, range(c0, c1, cs))
 
 
 def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -111,8 +131,8 @@ class Raw:
         """The size of the chunk in bytes."""
         return spec.nbytes
 
-    def byte_ranges(self, spec: ChunkSpec, box: Slices4) -> list[ByteRange] | None:
-        """One range per channel of the box, from its first voxel to its last.
+    def part(self, spec: ChunkSpec, box: Slices4) -> _Part | None:
+        """The box, with one range per channel, from its first voxel to its last.
 
         None where reading the whole chunk costs no more: for most of a chunk, for small chunks, where
         little lies between the channels' ranges, and for very many channels.
@@ -121,27 +141,7 @@ class Raw:
         part = _part(spec, box)
         requests = len(part.channels)
         spared = spec.nbytes - requests * (part.stop - part.start)
-        if requests > _MAX_RANGES or spared <= requests * self.request_cost:
-            return None
-        return part.ranges()
-
-    def decode_ranges(self, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> NDArray[Any]:
-        """Return the box as an array (x, y, z, channel): for one channel a strided view of its part.
-
-        Raises ValueError where number or lengths of the parts are not those of the ranges.
-        """
-        part = _part(spec, box)
-        length, channels = part.stop - part.start, len(part.channels)
-        found = [len(data) for data in parts]
-        if found != [length] * channels:
-            raise ValueError(f"raw: expected {channels} parts of {length} bytes, found {found}")
-        dtype = _stored(spec.dtype)
-        if channels == 1:
-            shape, strides = (*part.shape, 1), (*part.strides, dtype.itemsize)
-            return _native(np.ndarray(shape, dtype, parts[0], strides=strides), spec.dtype)
-        voxels = [np.ndarray(part.shape, dtype, data, strides=part.strides) for data in parts]
-        stored = np.empty((*part.shape, channels), dtype, order="F")
-        return _native(np.stack(voxels, axis=-1, out=stored), spec.dtype)
+        return None if requests > _MAX_RANGES or spared <= requests * self.request_cost else part
 
 
 def _build(info: VolumeInfo, scale: Scale) -> Raw:

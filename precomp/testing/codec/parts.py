@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from precomp.interfaces import Buffer, ChunkSpec, DecodesInto, ReadsRanges, Slices3, Slices4
+from precomp.interfaces import Buffer, ChunkPart, DecodesInto, ReadsRanges, Slices3, Slices4
 from precomp.testing.checks import expect_voxels
 from precomp.testing.codec.base import CodecKit, Shape
 
@@ -37,19 +37,16 @@ def _boxes3(shape: Shape) -> Iterator[Slices3]:
     yield slice(0, shape[0], 2), slice(1, shape[1], 3), slice(0, shape[2], 2)
 
 
-def _fetched(data: bytes, codec: ReadsRanges, spec: ChunkSpec, box: Slices4, what: str) -> list[bytes] | None:
-    ranges = codec.byte_ranges(spec, box)
-    if ranges is None:
-        return None
-    for start, stop in ranges:
+def _fetched(data: bytes, part: ChunkPart, what: str) -> list[bytes]:
+    for start, stop in part.ranges:
         inside = 0 <= start < stop <= len(data)
-        assert inside, f"byte_ranges, {what}: range {start} to {stop} of {len(data)} bytes"
-    return [data[start:stop] for start, stop in ranges]
+        assert inside, f"ranges, {what}: range {start} to {stop} of {len(data)} bytes"
+    return [data[start:stop] for start, stop in part.ranges]
 
 
-def _refuses(codec: ReadsRanges, parts: Sequence[Buffer], spec: ChunkSpec, box: Slices4) -> bool:
+def _refuses(part: ChunkPart, parts: Sequence[Buffer]) -> bool:
     try:
-        codec.decode_ranges(parts, spec, box)
+        part.decode(parts)
     except Exception:  # noqa: BLE001  the contract leaves the class of the error to the codec
         return True
     return False
@@ -82,13 +79,13 @@ class PartTests(CodecKit):
             whole = codec.decode(data, spec)
             for box in _boxes(spec.shape):
                 where = f"{what}, box {box}"
-                parts = _fetched(data, codec, spec, box, where)
-                if parts is None:
+                part = codec.part(spec, box)
+                if part is None:
                     continue
                 read += 1
-                found = codec.decode_ranges(parts, spec, box)
-                expect_voxels(found, whole[box], f"decode_ranges, {where}, against decode")
-        assert read, "byte_ranges: found None for every box, even for a single voxel of 64 x 48 x 40"
+                found = part.decode(_fetched(data, part, where))
+                expect_voxels(found, whole[box], f"part, {where}, against decode")
+        assert read, "part: found None for every box, even for a single voxel of 64 x 48 x 40"
 
     def test_wrong_parts(self) -> None:
         """Too few, too many, too short and too long ones are refused."""
@@ -96,9 +93,10 @@ class PartTests(CodecKit):
         for what, codec, spec, chunk in self.cases(_SIZES[1:]):
             assert isinstance(codec, ReadsRanges)
             box = (slice(0, 1), slice(0, 1), slice(0, 1), slice(0, spec.shape[3]))
-            parts = _fetched(bytes(codec.encode(chunk)), codec, spec, box, what)
-            if not parts:
+            part = codec.part(spec, box)
+            if part is None:
                 continue
+            parts = _fetched(bytes(codec.encode(chunk)), part, what)
             wrong = [
                 [],
                 parts[:-1],
@@ -107,9 +105,9 @@ class PartTests(CodecKit):
                 [parts[0] + b"x", *parts[1:]],
             ]
             for number, bad in enumerate(wrong):
-                refused = _refuses(codec, bad, spec, box)
-                lengths = [len(part) for part in bad]
-                assert refused, f"decode_ranges, {what}: wrong parts of {lengths} bytes were taken ({number})"
+                refused = _refuses(part, bad)
+                lengths = [len(data) for data in bad]
+                assert refused, f"part, {what}: wrong parts of {lengths} bytes were taken ({number})"
 
     def test_decode_into(self) -> None:
         """Writes exactly the box, into arrays of any memory order, and nothing beside it."""
