@@ -48,10 +48,11 @@ def parse_index(index: Any, minpt: Sequence[int], maxpt: Sequence[int], channels
     range. Raises ArgumentError for what is none of these, and OutOfBoundsError for a channel the
     volume has not; the box itself is not compared with the bounds.
     """
-    lows, highs = (*minpt, 0), (*maxpt, channels)
-    items = _four(index)
-    spans = [_span(item, axis, lows[axis], highs[axis]) for axis, item in enumerate(items)]
-    (x0, x1, xs), (y0, y1, ys), (z0, z1, zs), (c0, c1, cs) = spans
+    x, y, z, c = _four(index)
+    x0, x1, xs = _span(x, 0, minpt[0], maxpt[0])
+    y0, y1, ys = _span(y, 1, minpt[1], maxpt[1])
+    z0, z1, zs = _span(z, 2, minpt[2], maxpt[2])
+    c0, c1, cs = _span(c, 3, 0, channels)
     if not 0 <= c0 <= c1 <= channels:
         raise OutOfBoundsError(
             f"channels {c0} to {c1} were asked for, the volume has channels 0 to {channels} (exclusive)"
