@@ -38,8 +38,7 @@ def loads(
     if _too_deep(text):
         raise error(f"{name}: expected lists and objects at most {MAX_DEPTH} deep; repair the file")
     try:
-        pairs = _without_doubles if unique else None
-        return json.loads(text, parse_float=_finite, parse_constant=_finite, object_pairs_hook=pairs)
+        return (_UNIQUE if unique else _PLAIN).decode(text)
     except _TwiceError as cause:
         raise error(f"{name}: {cause}; keep one of them") from cause
     except json.JSONDecodeError as cause:
@@ -126,3 +125,8 @@ def _too_deep(text: str) -> bool:
         if depth > MAX_DEPTH:
             return True
     return False
+
+
+# json.loads would make one of these for every text.
+_PLAIN = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
+_UNIQUE = json.JSONDecoder(parse_float=_finite, parse_constant=_finite, object_pairs_hook=_without_doubles)

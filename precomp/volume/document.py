@@ -1,7 +1,6 @@
 """The info as a dict that users edit in place, with a typed view that follows the edits."""
 
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from precomp.info import VolumeInfo
 
 __all__ = ["InfoDocument"]
 
-_LARGEST_KEPT = 2**16  # bytes of an info whose typed view is kept
+_LARGEST_KEPT, _MOST_KEPT = 2**16, 64  # bytes of an info whose typed view is kept; how many
+_kept: dict[bytes, VolumeInfo] = {}
 
 
 class InfoDocument:
@@ -38,7 +38,7 @@ class InfoDocument:
         What the same text was found to be before is not found out again: a pipeline opens a layer very often.
         """
         try:
-            model = _model_of(data)
+            model = _model_of(raw, data)
         except InfoError:
             return cls(raw, name)  # which calls the file by its name
         document = object.__new__(cls)
@@ -121,20 +121,17 @@ class InfoDocument:
         self._seen_scales: list[Any] = seen["scales"]
 
 
-def _model_of(data: bytes) -> VolumeInfo:
-    if len(data) > _LARGEST_KEPT:
-        return _parsed(data)
-    model = _kept(data)
-    # Dicts inside could be changed by whoever holds the record: only what is immutable is shared.
-    shared = not model.extra and not any(scale.extra or scale.sharding for scale in model.scales)
-    return model if shared else _parsed(data)
-
-
-def _parsed(data: bytes) -> VolumeInfo:
-    return jsonio.structure(jsonio.loads(data, "info"), VolumeInfo, "info")
-
-
-_kept = lru_cache(maxsize=64)(_parsed)
+def _model_of(raw: Any, data: bytes) -> VolumeInfo:
+    model = _kept.get(data)
+    if model is None:
+        model = jsonio.structure(raw, VolumeInfo, "info")
+        # Dicts inside could be changed by whoever holds the record: only what is immutable is shared.
+        shared = not model.extra and not any(scale.extra or scale.sharding for scale in model.scales)
+        if shared and len(data) <= _LARGEST_KEPT:
+            if len(_kept) >= _MOST_KEPT:
+                _kept.clear()
+            _kept[data] = model
+    return model
 
 
 def _plain(raw: Any, name: str) -> Any:
