@@ -353,6 +353,41 @@ class NeverChangesItsVersion(RightStore):
         return "1"
 
 
+class ReadsIntoMemory(RightStore):
+    """Right, but for what those below change."""
+
+    def fits(self, blob: Blob, size: int) -> bool:
+        return blob.content_encoding is None and len(blob.data) == size
+
+    def read_into(self, key: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        blob = self.get(key)
+        if blob is None or not self.fits(blob, size):
+            return False
+        for start, memory in parts:
+            data = blob.data[start : start + len(memory)]
+            memory[: len(data)] = data
+        return True
+
+
+class TestReadsIntoMemory(TestRightStore):
+    store_class = ReadsIntoMemory
+
+
+class ReadsIntoMemoryWhateverTheSize(ReadsIntoMemory):
+    def fits(self, blob: Blob, size: int) -> bool:
+        return blob.content_encoding is None
+
+
+class ReadsCompressedIntoMemory(ReadsIntoMemory):
+    def fits(self, blob: Blob, size: int) -> bool:
+        return len(blob.data) == size
+
+
+class ForgetsThePlaceInMemory(ReadsIntoMemory):
+    def read_into(self, key: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        return super().read_into(key, size, [(0, memory) for _, memory in parts])
+
+
 WRONG_STORES: tuple[type[RightStore], ...] = (
     *(DropsEmptyObjects, TakesEmptyForAbsent, DecodesPercent, CutsAtHash, FoldsCase, TrimsKeys),
     *(ListsTooMuch, ListsFolders, ListsOnePage, ListsAbsolute, ListsTwice, KeepsTheBuffer, LendsItsBuffer),
@@ -361,7 +396,8 @@ WRONG_STORES: tuple[type[RightStore], ...] = (
     *(UpdatesWithoutALock, ForgetsTheEncoding, TakesAnyKey, MissesWhatIsAbsent, DeletesTooMuch),
     *(DeletesTheFirst, SharesItsObjects, NeverChangesItsVersion, KeepsByteArrays, ListsByPattern),
     *(KeepsTheBufferOnACondition, KeepsTheBufferOfAnUpdate, ForgetsTheEncodingOnACondition),
-    ReplacesBeforeItRefuses,
+    *(ReplacesBeforeItRefuses, ReadsIntoMemoryWhateverTheSize, ReadsCompressedIntoMemory),
+    ForgetsThePlaceInMemory,
 )
 for _store in WRONG_STORES:
     globals()[f"Test{_store.__name__}"] = type(

@@ -54,6 +54,9 @@ STORES = {
         "test_it_behaves_like_a_dict",
         r"expected \(b'.*', '(gzip|br|zstd)'\), found \(b'.*', None\)",
     ),
+    "ReadsIntoMemoryWhateverTheSize": ("test_reads_into_memory", r"as 9 bytes, 0 to 9: expected False"),
+    "ReadsCompressedIntoMemory": ("test_reads_into_memory", r"compressed with 'gzip': expected False"),
+    "ForgetsThePlaceInMemory": ("test_reads_into_memory", r"expected \[b'3456'\], found \[b'0123'\]"),
     "ReplacesBeforeItRefuses": ("test_it_behaves_like_a_dict", r"expected .*, found "),
     "TakesAnyKey": ("test_illegal_keys_are_refused", r"get with the illegal key 'a//b'.*returned None"),
     "MissesWhatIsAbsent": ("test_deleting_what_is_absent_is_fine", r"KeyError"),
@@ -132,6 +135,7 @@ PLUGINS = {
 WRONG = STORES | CODECS | COMPRESSORS | PLUGINS
 RIGHT = (
     "RightStore",
+    "ReadsIntoMemory",
     "RightPlainStore",
     "RightReadOnlyStore",
     "RightCodec",

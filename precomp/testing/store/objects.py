@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from precomp.errors import PrecompError, ReadOnlyError
-from precomp.interfaces import Blob, ByteRange, Condition, GetsRanges, Stat, Store, SupportsUpdate
+from precomp.interfaces import Blob, ByteRange, Condition, GetsRanges, ReadsInto, Stat, Store, SupportsUpdate
 from precomp.testing.checks import content, expect_error, shown
 from precomp.testing.store.base import StoreKit
 
@@ -128,6 +128,26 @@ class ObjectTests(StoreKit):
                 what = f"the part ByteRange({start}, {stop}) of get_ranges"
                 content(blob, _DIGITS[start:stop], what)
                 assert blob.size == 10, f"{what}: expected Blob.size 10, found {blob.size}"
+
+    def test_reads_into_memory(self, store: Store) -> None:
+        """`read_into` fills it where object and size agree, and says so where they do not."""
+        if not isinstance(store, ReadsInto):
+            pytest.skip("the store has no read_into")
+        self.fill(store, {_KEY: _DIGITS})
+        for ranges in ([(0, 10)], [(3, 7)], [(8, 10), (0, 1)], []):
+            parts = [(start, memoryview(bytearray(stop - start))) for start, stop in ranges]
+            assert store.read_into(_KEY, 10, parts), f"read_into {ranges} of 10 bytes: expected True"
+            found, expected = [bytes(memory) for _, memory in parts], [_DIGITS[a:b] for a, b in ranges]
+            assert found == expected, f"read_into {ranges}: expected {expected}, found {found}"
+        for key, size in ((_KEY, 9), (_KEY, 11), (_KEY, 5), ("absent", 10)):
+            for start, stop in ((0, size), (2, 4)):
+                what = f"read_into {key!r} as {size} bytes, {start} to {stop}"
+                there = store.read_into(key, size, [(start, memoryview(bytearray(stop - start)))])
+                assert not there, f"{what}: expected False, found True"
+        for encoding in self.encodings if self.writable else ():
+            store.put(_KEY, Blob(_DIGITS, encoding))
+            there = store.read_into(_KEY, 10, [(0, memoryview(bytearray(10)))])
+            assert not there, f"read_into of what is compressed with {encoding!r}: expected False, found True"
 
     def test_the_content_encoding_is_kept(self, store: Store) -> None:
         """By `get`, ranges and `stat`; each put sets it anew, and the bytes stay as they were given."""

@@ -1,0 +1,53 @@
+"""What a plugin implements and the plain values that cross that border.
+
+Everything here is a `typing.Protocol` or a `NamedTuple`: a store, a codec or a compressor needs no
+base class of ours, and one value per chunk must cost next to nothing. The optional protocols are
+probed once, when a layer is opened, never per chunk.
+"""
+
+from precomp.interfaces.codecs import ChunkPart, Codec, Compressor, DecodesInto, MeshExporter, ReadsRanges
+from precomp.interfaces.stores import (
+    GetsRanges,
+    Modify,
+    ReadsInto,
+    Store,
+    SupportsCutout,
+    SupportsUpdate,
+    UsesSuffixes,
+)
+from precomp.interfaces.values import (
+    Blob,
+    Buffer,
+    ByteRange,
+    ChunkSpec,
+    CloudPath,
+    Condition,
+    Slices3,
+    Slices4,
+    Stat,
+)
+
+__all__ = [
+    "Blob",
+    "Buffer",
+    "ByteRange",
+    "ChunkPart",
+    "ChunkSpec",
+    "CloudPath",
+    "Codec",
+    "Compressor",
+    "Condition",
+    "DecodesInto",
+    "GetsRanges",
+    "MeshExporter",
+    "Modify",
+    "ReadsInto",
+    "ReadsRanges",
+    "Slices3",
+    "Slices4",
+    "Stat",
+    "Store",
+    "SupportsCutout",
+    "SupportsUpdate",
+    "UsesSuffixes",
+]

@@ -1,0 +1,110 @@
+"""What a protocol's plugin implements: a store of bytes under keys, or a service of boxes."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from numpy.typing import NDArray
+
+from precomp.interfaces.values import Blob, ByteRange, Condition, Stat
+
+__all__ = ["GetsRanges", "Modify", "ReadsInto", "Store", "SupportsCutout", "SupportsUpdate", "UsesSuffixes"]
+
+Modify: TypeAlias = Callable[[Blob | None], Blob | None]
+"""From what is stored (None: nothing) to what shall be stored (None: delete it)."""
+
+
+class Store(Protocol):
+    """Bytes under keys, all relative to one folder (a layer). Safe to call from many threads.
+
+    Every failure other than absence raises a `StoreError` (or a kin) that names the key and
+    chains its cause. A key never holds an empty part, `.`, `..`, a leading slash or NUL; a store
+    refuses one that does, with a `StoreError`.
+    """
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        """Return the object or the part of it inside `byte_range`; None means absent."""
+        ...
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        """Store `blob` whole or not at all and return its version.
+
+        Must not keep a reference to `blob.data`. Raises ConditionFailedError, and writes nothing,
+        where `condition` does not hold.
+        """
+        ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; absent ones are fine."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield every key that starts with `prefix`, in any order, all pages."""
+        ...
+
+    def stat(self, key: str) -> Stat | None:
+        """Return size, version and encoding without reading; None means absent."""
+        ...
+
+
+@runtime_checkable
+class SupportsUpdate(Protocol):
+    """A store with its own safe read-modify-write, say under a lock."""
+
+    def update(self, key: str, modify: Modify) -> None:
+        """Replace the object by `modify(object)` such that no concurrent update is lost.
+
+        `modify` may be called more than once. What it raises passes through and nothing is written.
+        """
+        ...
+
+
+@runtime_checkable
+class GetsRanges(Protocol):
+    """A store that reads several ranges of one object as it was at one moment."""
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return the parts in the order of `ranges`, all of the same version; None means absent."""
+        ...
+
+
+@runtime_checkable
+class ReadsInto(Protocol):
+    """A store that reads into the caller's memory, which spares new memory for every chunk."""
+
+    def read_into(self, key: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        """Fill each memory with the object's bytes from an offset on, all of the same version.
+
+        Only where the object is `size` bytes long and stored plain. False, whatever then stands in
+        the memory, where it is absent, compressed, of another size or unreadable: `get` tells which.
+        """
+        ...
+
+
+@runtime_checkable
+class UsesSuffixes(Protocol):
+    """A store that shows an object's compression by the name's suffix instead of a header."""
+
+    def set_suffixes(self, suffixes: Mapping[str, Sequence[str]]) -> None:
+        """Take the table encoding -> suffixes, `{"gzip": (".gz",), ...}`; the first is written."""
+        ...
+
+
+@runtime_checkable
+class SupportsCutout(Protocol):
+    """A service of boxes instead of keys (the BOSS): what a protocol's `open` may return instead."""
+
+    def read_info(self) -> dict[str, Any]:
+        """Return the info of the layer as the service describes it."""
+        ...
+
+    def read_box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> NDArray[Any]:
+        """Return the voxels of the box, shape (x, y, z, channel)."""
+        ...
+
+    def write_box(self, mip: int, minpt: Sequence[int], voxels: NDArray[Any]) -> None:
+        """Store `voxels`, shape (x, y, z, channel), at `minpt`."""
+        ...
+
+    def create(self, info: Mapping[str, Any]) -> None:
+        """Create the layer that `info` describes."""
+        ...
