@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from volumes import make, noise
+from volumes import make, noise, parts
 
 from precomp import CloudVolume
 from precomp.engine.rows import copy_rows
@@ -107,17 +107,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return vol, plain, voxels
 
 
-@st.composite
-def parts(draw: st.DrawFn) -> tuple[slice, ...]:
-    part = []
-    for length in SIZE:
-        low = draw(st.integers(0, length - 1))
-        high = draw(st.integers(low + 1, min(length, low + draw(st.sampled_from([1, 3, 40, 200])))))
-        part.append(slice(low, high, draw(st.sampled_from([1, 1, 2, 7]))))
-    return tuple(part)
-
-
-@given(part=parts(), one=st.booleans(), workers=st.sampled_from([None, 1, 3]))
+@given(part=parts(SIZE), one=st.booleans(), workers=st.sampled_from([None, 1, 3]))
 def test_memory_and_blobs_hold_the_same(
     pair: Any, part: tuple[slice, ...], one: bool, workers: int | None
 ) -> None:

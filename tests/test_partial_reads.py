@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from volumes import make, noise
+from volumes import make, noise, parts
 
 from precomp import CloudVolume
 from precomp.errors import ChunkDecodeError
@@ -31,17 +31,7 @@ def volumes() -> list[tuple[CloudVolume, Any]]:
     return made
 
 
-@st.composite
-def parts(draw: st.DrawFn) -> tuple[slice, ...]:
-    part = []
-    for length in SIZE:
-        low = draw(st.integers(0, length - 1))
-        high = draw(st.integers(low + 1, min(length, low + draw(st.sampled_from([1, 3, 40, 200])))))
-        part.append(slice(low, high, draw(st.sampled_from([1, 1, 2, 7]))))
-    return tuple(part)
-
-
-@given(kind=st.sampled_from(range(len(KINDS))), part=parts(), channel=st.booleans())
+@given(kind=st.sampled_from(range(len(KINDS))), part=parts(SIZE), channel=st.booleans())
 def test_any_part_is_that_of_the_whole(
     volumes: Any, kind: int, part: tuple[slice, ...], channel: bool
 ) -> None:

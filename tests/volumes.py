@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from precomp import CloudVolume
 
-__all__ = ["make", "noise"]
+__all__ = ["make", "noise", "parts"]
 
 
 def noise(shape: Sequence[int], dtype: str = "uint8", seed: int = 0) -> NDArray[Any]:
@@ -49,3 +50,14 @@ def make(
     vol = CloudVolume(str(path), info=info, **options)
     vol.commit_info()
     return vol
+
+
+@st.composite
+def parts(draw: st.DrawFn, size: Sequence[int]) -> tuple[slice, ...]:
+    """A box inside an array of `size`, thin or thick along each axis, at times with a step."""
+    part = []
+    for length in size:
+        low = draw(st.integers(0, length - 1))
+        high = draw(st.integers(low + 1, min(length, low + draw(st.sampled_from([1, 3, 40, 200])))))
+        part.append(slice(low, high, draw(st.sampled_from([1, 1, 2, 7]))))
+    return tuple(part)
