@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 from precomp.errors import ConditionFailedError, StoreError
@@ -13,7 +13,6 @@ from precomp_plugins._file_io import (
     failure,
     folder_stamp,
     link_file,
-    pinned,
     read_file,
     read_into,
     read_ranges,
@@ -26,6 +25,7 @@ from precomp_plugins._file_io import (
 from precomp_plugins._file_list import list_files
 from precomp_plugins._file_lock import is_locked, locked
 from precomp_plugins._file_names import check_file_key
+from precomp_plugins._file_twins import Pins, Twins
 
 __all__ = ["FileStore"]
 
@@ -80,6 +80,7 @@ class FileStore:
         """Take the table encoding -> suffixes; the first is written, all are read."""
         names = (_PLAIN, *((suffix, encoding) for encoding, known in suffixes.items() for suffix in known))
         self._names = names
+        self._twins = Twins([suffix for suffix, _ in names])
         self._suffixes = tuple(suffix for suffix, _ in names[1:])
         self._suffix_of = {None: ""} | {encoding: known[0] for encoding, known in suffixes.items() if known}
         self._stamps: dict[str, int] = {}  # folder -> mtime in ns that any later change must alter
@@ -114,11 +115,16 @@ class FileStore:
         if condition is None:
 
             def publish(temporary: str, target: str) -> None:
-                with self._after_updates(key, path):
+                # An update waits, or is waited for, while a twin that it would read before this one is there.
+                if is_locked(path) or self._twins.any_before(path, suffix):
+                    with locked(key, path):
+                        replace_file(temporary, target)
+                        self._remove_twins(key, path, suffix)
+                else:
                     replace_file(temporary, target)
 
             self._write(key, path, suffix, blob.data, publish)
-            if self._has_twin(path, suffix):
+            if self._twins.any_beside(path, suffix):
                 with locked(key, path):
                     self._remove_twins(key, path, suffix)
         elif condition.version is None:
@@ -145,7 +151,8 @@ class FileStore:
         """Remove the objects, all twins of them; absent ones are fine. Folders stay."""
         for key in keys:
             path = self._path(key)
-            with self._after_updates(key, path):
+            # What somebody who updates it has read must not change before he has written.
+            with locked(key, path) if is_locked(path) else _AT_ONCE:
                 self._remove(key, path)
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -206,22 +213,18 @@ class FileStore:
             raise blocked
         return None
 
-    def _after_updates(self, key: str, path: str) -> AbstractContextManager[None]:
-        """Wait while somebody updates the object: what he read must not change before he has written."""
-        return locked(key, path) if is_locked(path) else _AT_ONCE
-
     def _updated(self, key: str, path: str, modify: Modify) -> bool:
         """Replace the object by `modify(object)`; False where it changed meanwhile, and nothing was done."""
-        with self._pinned(key, path) as unchanged:
+        with self._pinned(key, path) as pins:
             blob = modify(self.get(key))
             if blob is None:
-                if unchanged():
+                if all(unchanged() for unchanged in pins.values()):
                     self._remove(key, path)
                     return True
                 return False
 
             def publish(temporary: str, target: str) -> None:
-                if not unchanged():
+                if not all(unchanged() for unchanged in pins.values()):
                     raise _ChangedMeanwhileError
                 replace_file(temporary, target)
 
@@ -230,18 +233,17 @@ class FileStore:
                 self._write(key, path, suffix, blob.data, publish)
             except _ChangedMeanwhileError:
                 return False
-            self._remove_twins(key, path, suffix)
+            self._remove_twins(key, path, suffix, pins)
             return True
 
     @contextmanager
-    def _pinned(self, key: str, path: str) -> Iterator[Callable[[], bool]]:
-        """Give a function that tells whether the object's files are still those of the beginning."""
+    def _pinned(self, key: str, path: str) -> Iterator[Pins]:
         with ExitStack() as stack:
             try:
-                pins = [stack.enter_context(pinned(path + suffix)) for suffix, _ in self._names]
+                pins = stack.enter_context(self._twins.pinned(path))
             except OSError as error:
                 raise failure("read", key, path, error) from error
-            yield lambda: all(pin() for pin in pins)
+            yield pins
 
     def _remove(self, key: str, path: str) -> None:
         for suffix, _ in self._names:
@@ -256,6 +258,8 @@ class FileStore:
     def _write(self, key: str, path: str, suffix: str, data: Buffer, publish: Publish = replace_file) -> None:
         try:
             write_file(path + suffix, data, self._syncs(key), publish)
+        except StoreError:  # of the lock
+            raise
         except OSError as error:
             raise failure("write", key, path + suffix, error) from error
 
@@ -266,7 +270,7 @@ class FileStore:
                 raise ConditionFailedError(exists)
             try:
                 write_file(path + suffix, data, self._syncs(key), link_file)
-                if self._has_twin(path, suffix):  # a put that waits for no lock came in between
+                if self._twins.any_beside(path, suffix):  # a put that waits for no lock came in between
                     remove_file(path + suffix)
                     raise FileExistsError
             except FileExistsError as error:
@@ -277,24 +281,11 @@ class FileStore:
     def _syncs(self, key: str) -> bool:
         return self._fsync or key.rpartition("/")[2] in _ALWAYS_SYNCED
 
-    def _has_twin(self, path: str, suffix: str) -> bool:
-        for other, _ in self._names:  # noqa: SIM110  any() costs a fifth more, in every put
-            if other != suffix and os.access(path + other, os.F_OK):
-                return True
-        return False
-
-    def _remove_twins(self, key: str, path: str, suffix: str) -> None:
-        """Remove the other names of an object; the caller holds its lock.
-
-        Of two writers one holds the lock first and removes the other's file. That other then finds
-        its own file gone and leaves the first one's alone, so one of the two always stays.
-        """
+    def _remove_twins(self, key: str, path: str, suffix: str, pins: Pins | None = None) -> None:
+        """Remove the other names of an object; the caller holds its lock."""
         try:
-            if os.path.isfile(path + suffix):
-                for other, _ in self._names:
-                    if other != suffix and os.path.isfile(path + other):
-                        remove_file(path + other)
-                if self._syncs(key):
-                    sync_folder(path.rpartition("/")[0])
+            self._twins.remove_beside(path, suffix, pins)
+            if self._syncs(key):
+                sync_folder(path.rpartition("/")[0])
         except OSError as error:
             raise failure("remove the old twin of", key, path + suffix, error) from error

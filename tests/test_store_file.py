@@ -569,18 +569,18 @@ def test_a_writer_that_is_overtaken_leaves_the_winner_alone(
 ) -> None:
     """Another put begins and ends between the move of this one's file and its lock."""
     other = opened(str(tmp_path / "layer"))
-    store.put(KEY, Blob(b"old"))
+    store.put(KEY, Blob(b"old", "br"))
 
     @contextmanager
     def overtaken(key: str, path: str) -> Iterator[None]:
         monkeypatch.setattr("precomp_plugins._file.locked", locked)
-        other.put(KEY, Blob(b"winner", "br"))
+        other.put(KEY, Blob(b"winner", "zstd"))
         with locked(key, path):
             yield
 
     monkeypatch.setattr("precomp_plugins._file.locked", overtaken)
     store.put(KEY, Blob(b"loser", "gzip"))
-    assert files() == {f"{KEY}.br": b"winner"}
+    assert files() == {f"{KEY}.zstd": b"winner"}
 
 
 def test_a_put_takes_no_lock_without_a_twin(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1095,3 +1095,62 @@ def test_the_lock_file_of_another_user_is_waited_for(open_folder: Path) -> None:
         store.update(KEY, lambda blob: Blob(data_of(blob) + b" new"))
     assert data_of(store.get(KEY)) == b"old new"
     assert not lock.exists()
+
+
+@posix_only
+@pytest.mark.parametrize("put_as", [None, "gzip", "br", "zstd"])
+@pytest.mark.parametrize("updated_as", [None, "gzip", "br", "zstd"])
+@pytest.mark.parametrize("old", [None, "gzip", "zstd"])
+@pytest.mark.parametrize("moment", ["before the move", "after the move", "in the update's move"])
+def test_no_put_is_lost_beside_an_update_in_another_compression(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    put_as: str | None,
+    updated_as: str | None,
+    old: str | None,
+    moment: str,
+) -> None:
+    """Of both only the update may come later: what was put is there, changed by the update or not."""
+    root = str(tmp_path / "layer")
+    opened(root).put(KEY, Blob(b"old", old))
+    putting, updating, replace, done = opened(root), opened(root), os.replace, []
+
+    def once(action: Callable[[], object]) -> None:
+        if not done:
+            done.append(True)
+            action()
+
+    def update() -> None:
+        updating.update(KEY, lambda blob: Blob((data_of(blob) if blob else b"none") + b"+", updated_as))
+
+    def put() -> None:
+        suffix = SUFFIXES[put_as][0] if put_as else ""
+        _file_io.write_file(str(tmp_path / "layer" / (KEY + suffix)), b"new", False)  # it had found no lock
+        threads.append(threading.Thread(target=putting.put, args=(KEY, Blob(b"new", put_as))))
+        threads[0].start()
+
+    def move(source: str, target: str) -> None:
+        if moment == "before the move" and not _is_held(tmp_path):
+            once(update)
+        if moment == "in the update's move" and _is_held(tmp_path):
+            replace(source, target)
+            once(put)
+            return
+        replace(source, target)
+        if moment == "after the move" and not _is_held(tmp_path):
+            once(update)
+
+    threads: list[threading.Thread] = []
+    monkeypatch.setattr(os, "replace", move)
+    if moment == "in the update's move":
+        update()
+        threads[0].join(20)
+    else:
+        putting.put(KEY, Blob(b"new", put_as))
+    found = data_of(opened(root).get(KEY))
+    assert found in (b"new", b"new+")
+    assert len(list((tmp_path / "layer" / FOLDER).iterdir())) == 1
+
+
+def _is_held(tmp_path: Path) -> bool:
+    return (tmp_path / "layer" / FOLDER / f".{NAME}.lock").exists()
