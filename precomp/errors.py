@@ -54,8 +54,9 @@ __all__ = [
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'NEAREST'?)` for a message, or nothing where no known word is near."""
-    nearest = difflib.get_close_matches(word, sorted(known), 1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+    names = {name.lower(): name for name in sorted(known, reverse=True)}
+    nearest = difflib.get_close_matches(word.lower(), sorted(names), 1)
+    return f" (did you mean {names[nearest[0]]!r}?)" if nearest else ""
 
 
 class PrecompError(Exception):

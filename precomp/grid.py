@@ -75,11 +75,7 @@ class _Axis(NamedTuple):
     @property
     def whole(self) -> bool:
         """True where every part is a whole chunk."""
-        if not self.chunks:
-            return True
-        # With a step no chunk is whole but such of one voxel: all of them, or the truncated last.
-        middle = self.step == 1 or self.chunk == 1 or self.chunks <= 2
-        return middle and self.part(0).whole and self.part(self.chunks - 1).whole
+        return not self.chunks or (self.part(0).whole and self.part(self.chunks - 1).whole)
 
     def parts(self, start: int, stop: int) -> list[_Part]:
         """The parts number `start` to `stop` (exclusive)."""

@@ -139,8 +139,9 @@ class FileStore:
         """Replace the object by `modify(object)` while holding the key's lock.
 
         Updates of one key wait for each other, and puts and deletes wait for an update. One that was
-        under way when the update began is seen: `modify` is then called again. It must not put,
-        delete or update the same key: that would wait for the lock for ever.
+        under way when the update began is seen: `modify` is then called again. (All but one: a put that
+        found no lock, was held up until the update was over but for its last step, and moved its file
+        just then.) `modify` must not put, delete or update the same key: it would wait for the lock.
         """
         path = self._path(key)
         with locked(key, path):

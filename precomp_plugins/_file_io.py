@@ -9,8 +9,8 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeAlias
 
 from precomp.errors import StoreError
@@ -22,7 +22,7 @@ __all__ = [
     "failure",
     "folder_stamp",
     "link_file",
-    "pinned",
+    "open_file",
     "read_file",
     "read_into",
     "read_ranges",
@@ -56,6 +56,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "file names end at 255 bytes, choose a shorter key",
     errno.EISDIR: "expected a file, found a folder, remove it or choose another key",
     errno.ENOTDIR: "expected a folder, found a file, remove it or choose another key",
+    errno.ETIMEDOUT: "somebody holds it, perhaps a stopped process: go on with that or end it",
     errno.ENOLCK: "the file system keeps no locks, mount it with them",
 }
 # No such name, a file where a folder would be, or a name so long that no file can have it.
@@ -70,7 +71,7 @@ def failure(action: str, key: str, path: str, error: OSError) -> StoreError:
 
 def read_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> Blob | None:
     """Return the bytes of a file, those inside `byte_range` with the file's size; None where absent."""
-    fd = _open(path)
+    fd = open_file(path)
     if fd is None:
         return None
     try:
@@ -88,7 +89,7 @@ def read_ranges(path: str, encoding: str | None, ranges: Sequence[ByteRange]) ->
 
     What is open stays the same file even while another is moved to its name.
     """
-    fd = _open(path)
+    fd = open_file(path)
     if fd is None:
         return None
     try:
@@ -101,21 +102,30 @@ def read_ranges(path: str, encoding: str | None, ranges: Sequence[ByteRange]) ->
         os.close(fd)
 
 
-def read_into(path: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
-    """Fill each memory from its place in a file of `size` bytes on; False where the file is no such one."""
-    fd = os.open(path, _READ)
-    try:
-        if len(parts) == 1 and len(parts[0][1]) == size:
-            # One byte more than it may have: that tells its size at half the price of asking for it.
-            return os.preadv(fd, (parts[0][1], _spare), 0) == size
-        if os.fstat(fd).st_size != size:
-            return False
-        return all(os.preadv(fd, (memory,), start) == len(memory) for start, memory in parts)
-    finally:
-        os.close(fd)
+if sys.platform == "win32":
+
+    def read_into(path: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        """Tell that this system cannot, which leaves the work to the other ways of reading."""
+        return False
+
+else:
+
+    def read_into(path: str, size: int, parts: Sequence[tuple[int, memoryview]]) -> bool:
+        """Fill each memory from its place in a file of `size` bytes on; False where it is no such file."""
+        fd = os.open(path, _READ)
+        try:
+            if len(parts) == 1 and len(parts[0][1]) == size:
+                # One byte more than it may have: that tells its size at half the price of asking for it.
+                return os.preadv(fd, (parts[0][1], _spare), 0) == size
+            if os.fstat(fd).st_size != size:
+                return False
+            return all(os.preadv(fd, (memory,), start) == len(memory) for start, memory in parts)
+        finally:
+            os.close(fd)
 
 
-def _open(path: str) -> int | None:
+def open_file(path: str) -> int | None:
+    """Open a file for reading; None where absent."""
     try:
         return os.open(path, _READ)
     except OSError as error:
@@ -151,27 +161,6 @@ if sys.platform == "win32":
 
 else:
     _pread = os.pread
-
-
-@contextmanager
-def pinned(path: str) -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether the same file, or none, is still at `path`.
-
-    The file is held open meanwhile: the system could give the number of a removed one to another.
-    """
-    fd = _open(path)
-
-    def unchanged() -> bool:
-        now = stat_path(path)
-        if fd is None or now is None:
-            return fd is None and now is None
-        return os.path.samestat(now, os.fstat(fd))
-
-    try:
-        yield unchanged
-    finally:
-        if fd is not None:
-            os.close(fd)
 
 
 def stat_path(path: str) -> os.stat_result | None:

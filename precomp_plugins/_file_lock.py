@@ -4,9 +4,12 @@ Every holder opens the lock file anew, and a lock belongs to what was opened, so
 process exclude each other just as processes do.
 """
 
+import errno
 import hashlib
 import os
+import random
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -14,6 +17,8 @@ from precomp_plugins._file_io import create_file, failure
 
 __all__ = ["is_locked", "locked"]
 
+_DEADLINE = 60.0  # seconds; an update takes milliseconds
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
 _LONGEST_NAME = 128  # bytes; beyond it `.NAME.lock` may be too long where NAME itself is not
 
 
@@ -29,10 +34,13 @@ def locked(key: str, path: str) -> Iterator[None]:
         fd = _acquire(name)
     except OSError as error:
         raise failure("lock", key, name, error) from error
+    _held.add(fd)
     try:
         yield
     finally:
-        _release(fd, name)
+        if fd in _held:  # else this is a child, whose parent holds it still
+            _held.discard(fd)
+            _release(fd, name)
 
 
 def is_locked(path: str) -> bool:
@@ -65,13 +73,33 @@ def _acquire(name: str) -> int:
 
 
 def _open(name: str) -> int:
-    try:
-        return create_file(name, os.O_RDWR)
-    except PermissionError as error:
+    attempts = 10  # more than one fails only where the folder is what must not be written
+    while True:
         try:
-            return os.open(name, os.O_RDONLY)  # another user's: it may be waited for, if not written
-        except OSError:
-            raise error from None
+            return create_file(name, os.O_RDWR)
+        except PermissionError as error:
+            attempts -= 1
+            try:
+                return os.open(name, os.O_RDONLY)  # another user's: it may be waited for, if not written
+            except FileNotFoundError:  # removed meanwhile
+                if not attempts:
+                    raise error from None
+            except OSError:
+                raise error from None
+
+
+_held: set[int] = set()
+
+
+def _let_go() -> None:
+    """Close a forked child's copies: a lock is free only when nobody has its file open any more."""
+    for fd in _held:
+        os.close(fd)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 if sys.platform == "win32":
@@ -92,7 +120,17 @@ else:
     import fcntl
 
     def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        # Not by waiting in the system: that would have no end where the holder is stopped.
+        deadline, pause = time.monotonic() + _DEADLINE, _FIRST_PAUSE
+        while True:
+            try:
+                return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    break
+            time.sleep(random.uniform(0, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        raise TimeoutError(errno.ETIMEDOUT, f"it was not free within {_DEADLINE:.0f} s")
 
     def _release(fd: int, name: str) -> None:
         try:

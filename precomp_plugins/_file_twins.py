@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeAlias
 
-from precomp_plugins._file_io import pinned, remove_file
+from precomp_plugins._file_io import open_file, remove_file, stat_path
 
 __all__ = ["Pins", "Twins"]
 
@@ -41,7 +41,7 @@ class Twins:
     def pinned(self, path: str) -> Iterator[Pins]:
         """Hold what is there now, to find out later whether it is still the same."""
         with ExitStack() as stack:
-            yield {suffix: stack.enter_context(pinned(path + suffix)) for suffix in self._suffixes}
+            yield {suffix: stack.enter_context(_pinned(path + suffix)) for suffix in self._suffixes}
 
     def remove_beside(self, path: str, suffix: str, pins: Pins | None = None) -> None:
         """Remove the twins of the one with `suffix`; of an update, only those that it has `pins` of.
@@ -61,3 +61,24 @@ def _any(path: str, suffixes: Sequence[str]) -> bool:
         if os.access(path + suffix, os.F_OK):
             return True
     return False
+
+
+@contextmanager
+def _pinned(path: str) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether the same file, or none, is still at `path`.
+
+    The file is held open meanwhile: the system could give the number of a removed one to another.
+    """
+    fd = open_file(path)
+
+    def unchanged() -> bool:
+        now = stat_path(path)
+        if fd is None or now is None:
+            return fd is None and now is None
+        return os.path.samestat(now, os.fstat(fd))
+
+    try:
+        yield unchanged
+    finally:
+        if fd is not None:
+            os.close(fd)

@@ -16,7 +16,7 @@ from precomp import CloudVolume, VolumeFactory
 from precomp.errors import ArgumentError, ConfigError, CredentialsError
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.interfaces import CloudPath, Store
-from precomp.jsonio.secrets import hidden, secrets_in
+from precomp.jsonio.secrets import hidden, masked, secrets_in
 from precomp.jsonio.variables import Filled, LeftOut, filled
 from precomp.memory import open_shared
 from precomp.plugins import Registry
@@ -232,12 +232,12 @@ def test_a_secret_that_is_written_out_is_left_out(where: str, monkeypatch: pytes
 
 
 def test_what_is_no_secret_travels() -> None:
-    options = {"user": "grace", "api_key": 5, "login": {"name": "x"}}
+    options = {"user": "grace", "login": {"name": "x"}}
     info = CloudVolume.create_new_info(**NEW)
     vol = CloudVolume("lab://secrets/d/plain", info=info, options=options, registry=lab_registry())
     vol[...] = 5
     assert (pickle.loads(pickle.dumps(vol))[...] == 5).all()
-    assert opened[-1] == LabOptions("grace", None, {"name": "x"}, 5)
+    assert opened[-1] == LabOptions("grace", None, {"name": "x"})
 
 
 def test_defaults_of_secrets_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,8 +247,35 @@ def test_defaults_of_secrets_do_not_travel(monkeypatch: pytest.MonkeyPatch) -> N
     data = pickle.dumps(portable(table))
     assert b"hunter2" not in data
     there = pickle.loads(data)
-    assert there["user"] == "grace"
-    assert [path for path, _ in left_out(there)] == [".token"]
+    assert b"grace" not in data
+    assert [path for path, _ in left_out(there)] == [".token", ".user"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"password": 12345678},
+        {"PWD": "hunter2"},
+        {"headers": {"Authorization": "hunter2"}},
+        {"auth": "hunter2"},
+        {"login": {"session_cookie": "hunter2"}},
+        {"apikey": "hunter2"},
+        {"accessKeyId": "hunter2"},
+        {"endpoint": "https://bob:hunter2@host/"},
+        {"endpoints": ["https://hunter2@host/"]},
+    ],
+)
+def test_a_secret_by_any_name_does_not_travel(options: dict[str, Any]) -> None:
+    data = pickle.dumps(portable(options))
+    assert b"hunter2" not in data
+    assert pickle.dumps(12345678)[2:6] not in data
+    assert len(list(left_out(pickle.loads(data)))) == 1
+    assert "hunter2" not in str(masked(options, secrets_in(options)))
+
+
+@pytest.mark.parametrize("name", ["max_keys", "monkey", "keyspace", "author", "encoding"])
+def test_other_names_hold_no_secrets(name: str) -> None:
+    assert portable({name: "x", "n": 3}) == {name: "x", "n": 3}
 
 
 # The parts ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any
@@ -9,6 +10,19 @@ from typing import Any
 from numpy.typing import NDArray
 
 __all__ = ["ChunkCache"]
+
+
+_caches: "weakref.WeakSet[ChunkCache]" = weakref.WeakSet()
+
+
+def _start_anew() -> None:
+    """Empty all caches in a forked child: a thread that does not live there may have held a lock."""
+    for cache in list(_caches):
+        cache._reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 class ChunkCache:
@@ -21,9 +35,9 @@ class ChunkCache:
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
         self._reset()
+        _caches.add(self)
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._chunks: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
         self._loading: dict[Hashable, object] = {}
@@ -31,7 +45,7 @@ class ChunkCache:
 
     def resize(self, limit: int) -> None:
         """Empty the cache and set how many bytes it holds."""
-        with self._mine():
+        with self._lock:
             self._chunks.clear()
             self._loading.clear()
             self._size = 0
@@ -44,7 +58,7 @@ class ChunkCache:
 
     def get(self, key: Hashable) -> NDArray[Any] | None:
         """Return a chunk, not to be changed; None where it is not kept."""
-        with self._mine():
+        with self._lock:
             chunk = self._chunks.get(key)
             if chunk is not None:
                 self._chunks.move_to_end(key)
@@ -53,13 +67,13 @@ class ChunkCache:
     def begin(self, key: Hashable) -> object:
         """Return a token for a chunk that is about to be fetched."""
         token = object()
-        with self._mine():
+        with self._lock:
             self._loading[key] = token
         return token
 
     def keep(self, key: Hashable, token: object, chunk: NDArray[Any] | None) -> None:
         """Keep a chunk that was fetched since `begin`, unless it was written meanwhile. None: absent."""
-        with self._mine():
+        with self._lock:
             if self._loading.get(key) is not token:
                 return
             del self._loading[key]
@@ -73,15 +87,9 @@ class ChunkCache:
 
     def drop(self, key: Hashable) -> None:
         """Forget a chunk that has been, or may have been, written."""
-        with self._mine():
+        with self._lock:
             self._loading.pop(key, None)
             self._remove(key)
-
-    def _mine(self) -> threading.Lock:
-        """The lock; in a child process all is new, as a thread that does not live there may have held it."""
-        if self._pid != os.getpid():
-            self._reset()
-        return self._lock
 
     def _remove(self, key: Hashable) -> None:
         chunk = self._chunks.pop(key, None)

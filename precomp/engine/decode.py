@@ -70,10 +70,24 @@ class ChunkDecoder:
             raise self.damaged(key, spec, error) from error
         return True
 
-    def decode_part(self, key: str, spec: ChunkSpec, part: ChunkPart, data: Sequence[Buffer]) -> NDArray[Any]:
-        """Decode a part from the bytes of its ranges."""
+    def part(self, key: str, spec: ChunkSpec, box: Slices4) -> ChunkPart | None:
+        """Where a part of a chunk lies; None where the whole has to be read."""
+        if self.exact is None:
+            return None
         try:
-            return part.decode(data)
+            return self.exact.part(spec, box)
+        except Exception as error:
+            raise self.damaged(key, spec, error) from error
+
+    def decode_part(
+        self, key: str, spec: ChunkSpec, part: ChunkPart, data: Sequence[Buffer], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Decode a part, which has `shape`, from the bytes of its ranges."""
+        try:
+            voxels = part.decode(data)
+            if voxels.shape != shape or voxels.dtype != spec.dtype:
+                raise ValueError(f"the codec returned {voxels.dtype}, shape {voxels.shape}, of {shape}")
+            return voxels
         except Exception as error:
             raise self.damaged(key, spec, error) from error
 

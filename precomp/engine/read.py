@@ -40,13 +40,14 @@ class ChunkReader:
         self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
         self._read_into = store.read_into if isinstance(store, ReadsInto) else None
         self._ranges = self.decoder.exact
+        self._compressed = False  # as far as is known
         self._cache = ChunkCache() if cache is None else cache
         self._scope = (objects.place, encoding, dtype, channels)
 
     @property
     def partial(self) -> bool:
         """True where a part of a chunk costs less than the whole, as far as is known."""
-        return self._ranges is not None and not self._cache.limit
+        return self._ranges is not None and not self._cache.limit and not self._compressed
 
     def spec(self, ref: ChunkRef) -> ChunkSpec:
         """What the stored chunk is, by the info."""
@@ -85,7 +86,7 @@ class ChunkReader:
                     chunk = self._cached(ref, spec)
                     voxels = None if chunk is None else chunk[box]
                 else:
-                    voxels = self._quick(ref, spec, box, whole, scratch)
+                    voxels = self._quick(ref, spec, box, whole, target.shape, scratch)
                     if voxels is None:
                         voxels = self._slow(ref, spec, box, whole, target)
                 if voxels is None:
@@ -100,38 +101,45 @@ class ChunkReader:
         return paste
 
     def _quick(
-        self, ref: ChunkRef, spec: ChunkSpec, box: Slices4, whole: bool, scratch: Scratch
+        self,
+        ref: ChunkRef,
+        spec: ChunkSpec,
+        box: Slices4,
+        whole: bool,
+        shape: tuple[int, ...],
+        scratch: Scratch,
     ) -> NDArray[Any] | None:
         """The voxels of a plain chunk of a known size, in `scratch`; None where it is anything else."""
         codec, read_into, key = self._ranges, self._read_into, ref.key
         if codec is None or read_into is None:
             return None
         size = codec.stored_size(spec)
-        part = None if whole else codec.part(spec, box)
+        part = None if whole else self.decoder.part(key, spec, box)
         if part is None:
             if size > _LARGEST_READ_INTO:
                 return None
             data = scratch.take(size)
             if not read_into(key, size, ((0, data),)):
                 return None
-            voxels = self.decoder.decode_plain(key, spec, data)
+            voxels = self.decoder.decode_plain(key, spec, data.toreadonly())
             return voxels if whole else voxels[box]
         parts = scratch.split(part.ranges, _LARGEST_READ_INTO)
         if parts is None or not read_into(key, size, parts):
             return None
-        return self.decoder.decode_part(key, spec, part, [memory for _, memory in parts])
+        return self.decoder.decode_part(key, spec, part, [memory.toreadonly() for _, memory in parts], shape)
 
     def _slow(
         self, ref: ChunkRef, spec: ChunkSpec, box: Slices4, whole: bool, target: NDArray[Any]
     ) -> NDArray[Any] | None:
         """The voxels of a chunk however it is stored, `target` where they are there already; None: absent."""
-        if not whole and self._read_into is None:
-            voxels = self._part(ref.key, spec, box)
+        if not whole and (self._read_into is None or spec.nbytes > _LARGEST_READ_INTO):
+            voxels = self._part(ref.key, spec, box, target.shape)
             if voxels is not None:
                 return voxels
         blob = self._fetch(ref.key, spec)
         if blob is None:
             return None
+        self._compressed = blob.content_encoding is not None
         if self.decoder.decode_into(ref.key, spec, blob, box, target):
             return target
         voxels = self.decoder.decode(ref.key, spec, blob)
@@ -165,12 +173,12 @@ class ChunkReader:
             raise self.decoder.damaged(key, spec, wrong) from wrong
         return blob
 
-    def _part(self, key: str, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
+    def _part(self, key: str, spec: ChunkSpec, box: Slices4, shape: tuple[int, ...]) -> NDArray[Any] | None:
         """The wanted voxels from just their bytes; None where the whole chunk has to be read."""
         codec = self._ranges
         if codec is None or spec.nbytes > LARGEST:  # what is stored is shorter, and refused for that
             return None
-        part = codec.part(spec, box)
+        part = self.decoder.part(key, spec, box)
         blobs = None if part is None else self._get_parts(key, part.ranges)
         if part is None or blobs is None:
             return None
@@ -181,7 +189,7 @@ class ChunkReader:
             if blob.size != codec.stored_size(spec):
                 wrong = ValueError(f"expected {codec.stored_size(spec)} bytes, found {blob.size}")
                 raise self.decoder.damaged(key, spec, wrong) from wrong
-        return self.decoder.decode_part(key, spec, part, [blob.data for blob in blobs])
+        return self.decoder.decode_part(key, spec, part, [blob.data for blob in blobs], shape)
 
     def _get_parts(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         if len(ranges) == 1:

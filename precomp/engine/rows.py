@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 __all__ = ["copy_rows"]
 
+_LONGEST_ROW = 2**31  # bytes of an element, for numpy
 _SOME = 8  # 4 and 16 are slower
 
 
@@ -24,7 +25,8 @@ def copy_rows(target: NDArray[Any], source: NDArray[Any]) -> None:
     some x at a time keep what is read of it in the cache: two to three times the speed.
     """
     voxel, length = target.itemsize, target.shape[0]
-    if length > 1 and target.strides[0] == voxel == source.strides[0] and target.dtype == source.dtype:
+    rows = target.strides[0] == voxel == source.strides[0] and target.dtype == source.dtype
+    if rows and 1 < length < _LONGEST_ROW // voxel:
         row = _row_type(length * voxel)
         target.T.view(row)[...] = source.T.view(row)
     elif length > _SOME and source.strides[0] > max(source.strides[1:3]):

@@ -30,7 +30,10 @@ class Codec(Protocol):
         ...
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
-        """Return exactly `spec.shape` and `spec.dtype`; the array may be a read-only view of `data`."""
+        """Return exactly `spec.shape` and `spec.dtype`; the array may be a read-only view of `data`.
+
+        Neither `data` nor such a view may be kept: the memory serves the next chunk.
+        """
         ...
 
 
@@ -52,7 +55,10 @@ class ChunkPart(Protocol):
         ...
 
     def decode(self, parts: Sequence[Buffer]) -> NDArray[Any]:
-        """Decode the box from the bytes of `ranges`, in the same order; ValueError for other lengths."""
+        """Decode the box from the bytes of `ranges`, in the same order; ValueError for other lengths.
+
+        As with `Codec.decode`, nothing of `parts` may be kept.
+        """
         ...
 
 

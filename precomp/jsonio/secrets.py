@@ -7,11 +7,15 @@ from typing import Any
 from precomp.jsonio.problems import shown
 from precomp.jsonio.variables import Filled
 
-__all__ = ["HIDDEN", "hidden", "is_secret", "masked", "secrets_in"]
+__all__ = ["HIDDEN", "has_user", "hidden", "is_secret", "masked", "secrets_in"]
 
 HIDDEN = "***"
 
-_SECRET = re.compile(r"secret|token|passw|passphrase|credential|key", re.IGNORECASE)
+_SECRET = re.compile(
+    r"secret|token|passw|pwd|passphrase|credential|authorization|cookie|signature"
+    r"|(api|access|account|private)key|(?<![a-z])(key|auth)(?![a-z])",
+    re.IGNORECASE,
+)
 _USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # https://user:password@host
 _SHORTEST = 4  # characters; hiding shorter ones would leave nothing of a text
 
@@ -19,6 +23,11 @@ _SHORTEST = 4  # characters; hiding shorter ones would leave nothing of a text
 def is_secret(name: object) -> bool:
     """Whether a key or variable of this name holds a secret."""
     return isinstance(name, str) and _SECRET.search(name) is not None
+
+
+def has_user(text: str) -> bool:
+    """Whether a text is an address with a user's name, and so mostly a password, in it."""
+    return _USER.search(text) is not None
 
 
 def secrets_in(value: Any, name: object = "") -> set[str]:

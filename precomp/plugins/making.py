@@ -26,7 +26,9 @@ def make(kind: Kind, what: str, record: Any, arguments: Sequence[Any]) -> Any:
         raise MissingDependencyError(f"{what} needs a package that is not there ({error}); {hint}") from error
     except Exception as error:
         raise kind.failure(f"{what} failed with {one_line(error)} when its {_asked(kind)}") from error
-    if not any(all(callable(getattr(made, name, None)) for name in names) for names in kind.methods):
+    if isinstance(made, type) or not any(
+        all(callable(getattr(made, name, None)) for name in names) for names in kind.methods
+    ):
         raise kind.failure(f"{what} returned {shown(made)} when its {_asked(kind)}")
     return made
 

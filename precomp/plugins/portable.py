@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from precomp.jsonio.problems import member
-from precomp.jsonio.secrets import is_secret
+from precomp.jsonio.secrets import has_user, is_secret
 from precomp.jsonio.variables import Filled, LeftOut
 
 __all__ = ["left_out", "portable"]
@@ -18,18 +18,19 @@ _WHY = (
 def portable(value: Any, name: object = "") -> Any:
     """Return plain values such that no secret is pickled with them. `name` is the key that holds `value`.
 
-    Secret is the text of a key whose name says so. One of an environment variable stays: by itself it
-    goes as it was written.
+    Secret are texts and numbers of a key whose name says so, and an address with a user in it. What an
+    environment variable filled in stays: by itself it goes as it was written, without what a secret one
+    has for a default.
     """
     if isinstance(value, Mapping):
         return {key: portable(item, name if is_secret(name) else key) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [portable(item, name) for item in value]
-    if not is_secret(name) or isinstance(value, LeftOut):
+    if value is None or isinstance(value, (LeftOut, bool)):
         return value
     if isinstance(value, Filled):
-        return value.without_defaults()
-    return LeftOut(_WHY) if isinstance(value, (str, bytes)) else value
+        return value.without_defaults() if is_secret(name) or any(map(is_secret, value.values)) else value
+    return LeftOut(_WHY) if is_secret(name) or (isinstance(value, str) and has_user(value)) else value
 
 
 def left_out(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

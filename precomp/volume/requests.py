@@ -109,7 +109,7 @@ def as_slice(value: Any, name: str, axis: int, shape: Sequence[int], dtype: np.d
     x, y, z, channels = shape
     try:
         array = as_array(value)
-        if array.ndim:
+        if array.ndim and array.shape not in ((x, y, z, channels), (x, y, z)):  # as vol[:, :, 5] gives it
             plane = tuple(length for number, length in enumerate((x, y, z)) if number != axis)
             array = np.expand_dims(_with_channels(array, plane, channels, axis), axis)
         return as_voxels(array, (x, y, z, channels), dtype)

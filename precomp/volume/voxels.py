@@ -50,6 +50,8 @@ def read(
     EmptyVolumeError. Raises TooLargeError, ChunkDecodeError, StoreError.
     """
     voxels = allocate(request.shape, io.dtype) if out is None else out
+    if not voxels.size:
+        return voxels
     if not inside(request.minpt, request.maxpt, io.grid):
         voxels[...] = background
     for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick)
@@ -75,6 +77,8 @@ def write(
     """
     advice = "a write has to lie inside; cut it, or set autocrop=True"
     check_bounds(request.minpt, request.maxpt, io.grid, advice)
+    if not voxels.size:
+        return
     channels = None if request.channels == slice(0, io.info.num_channels, 1) else request.channels
     if not partly and not (plan.whole and channels is None):
         if request.step != (1, 1, 1) or channels is not None:
