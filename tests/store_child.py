@@ -72,6 +72,20 @@ def hang_in_update(root: str) -> None:
     opened(root).update(KEY, modify)
 
 
+def hang_in_update_with_a_child(root: str) -> None:
+    """Say "inside" and hang in an update, with a forked child that outlives it."""
+
+    def hang(blob: Blob | None) -> NoReturn:
+        if os.fork():
+            say("inside")
+        else:
+            os.close(1)
+        time.sleep(20)
+        os._exit(0)
+
+    opened(root).update(KEY, hang)
+
+
 def hang_in_put(root: str) -> None:
     """Stop when all is written and nothing is moved."""
 

@@ -1,5 +1,6 @@
 """Decoded chunks kept in memory: bounded, never stale, never shared with the caller."""
 
+import copy
 import multiprocessing
 import pickle
 import threading
@@ -246,6 +247,7 @@ def test_a_child_forked_while_the_lock_is_held(vol: CloudVolume) -> None:
     expected = vol[0, 5, 101].item()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
+    vol[...]
     with vol._layer.cache._lock:
         child = context.Process(target=_read_in_child, args=(vol, queue))
         child.start()
@@ -258,6 +260,15 @@ def test_what_is_no_number_of_bytes(vol: CloudVolume, wrong: Any) -> None:
     with pytest.raises(ArgumentError, match="lru_bytes"):
         vol.lru_bytes = wrong
     assert vol.lru_bytes == MIB
+
+
+def test_a_copy_shares_the_chunks(vol: CloudVolume) -> None:
+    twin = copy.copy(vol)
+    assert twin.lru_bytes == MIB
+    twin.lru_bytes = 5
+    assert vol.lru_bytes == pickle.loads(pickle.dumps(vol)).lru_bytes == 5
+    vol.layer = "image"
+    assert vol.lru_bytes == 5
 
 
 def test_a_config_sets_it(vol: CloudVolume) -> None:

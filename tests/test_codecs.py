@@ -841,3 +841,17 @@ def test_tensorstore_reads_a_jpeg_divided_into_other_rows(tmp_path: Path) -> Non
     theirs = open_tensorstore(tmp_path, "jpeg", chunk, create=False)
     chunk_file(tmp_path, chunk.shape).write_bytes(Jpeg(100).encode(chunk))
     assert close(theirs.read().result(), chunk)
+
+
+def test_jpeg_refuses_a_file_of_very_many_scans() -> None:
+    """Each costs as much as decoding the image once."""
+    chunk = noise((16, 16, 4, 1), "uint8", 0)
+    image = Image.fromarray(np.asarray(chunk.transpose(2, 1, 0, 3)).reshape(64, 16))
+    with io.BytesIO() as file:
+        image.save(file, "JPEG", progressive=True)
+        progressive = file.getvalue()
+    assert Jpeg().decode(progressive, spec_of(chunk)).shape == chunk.shape
+    last = progressive.rindex(b"\xff\xda")
+    many = progressive[:last] + 600 * progressive[last:-2] + progressive[-2:]
+    with pytest.raises(ValueError, match="at most 500 scans"):
+        Jpeg().decode(many, spec_of(chunk))

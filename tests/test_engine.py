@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -16,7 +16,8 @@ from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, PrecompError
 from precomp.grid import ChunkGrid
-from precomp.interfaces import ByteRange, ReadsInto
+from precomp.interfaces import Buffer, ByteRange, ReadsInto
+from precomp_plugins.codecs.raw import Raw
 
 DTYPES = ("bool", "uint8", "int16", "uint32", "uint64", "float32", ">u2", ">f8")
 
@@ -168,3 +169,55 @@ def test_the_plan_of_one_chunk_is_that_of_the_axes(data: st.DataObject, drawn: S
         assert every == [only]
         plan = grid.plan(tuple(lows), tuple(highs), (1, 1, 1))
         assert (len(plan), plan.whole, list(plan.refs()), list(plan.refs(1))) == (1, only.whole, [only], [])
+
+
+# --- parts of a stranger's codec ----------------------------------------------------------------------
+
+
+class OddPart(NamedTuple):
+    result: Any
+    ranges: tuple[ByteRange, ...] = (ByteRange(0, 1),)
+
+    def decode(self, parts: Sequence[Buffer]) -> Any:
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        None,
+        KeyError("x"),
+        np.zeros((1, 1, 1, 1), np.float64),
+        np.zeros((1, 1, 1, 1), np.uint8),
+        np.zeros((2, 3, 4), np.uint8),
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "mem"])
+def test_a_part_of_another_shape_or_dtype_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Any, place: str
+) -> None:
+    path = tmp_path / "ds" / "image" if place == "file" else f"mem:/{tmp_path}/ds/odd"
+    vol = make(path, CHUNK, chunk_size=CHUNK, voxel_offset=(0, 0, 0))
+    vol[...] = 1
+    monkeypatch.setattr(Raw, "part", lambda *arguments: OddPart(result))
+    with pytest.raises(ChunkDecodeError, match=r"8_8_40/0-96_0-64_0-48: expected a raw chunk"):
+        vol[0:2, 0:3, 0:4]
+    monkeypatch.setattr(Raw, "part", lambda *arguments: {}["x"])
+    with pytest.raises(ChunkDecodeError, match=r"8_8_40/0-96_0-64_0-48: expected a raw chunk"):
+        vol[0:2, 0:3, 0:4]
+
+
+def test_the_bytes_given_to_a_codec_cannot_be_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vol = make(tmp_path / "ds" / "image", CHUNK, chunk_size=CHUNK, voxel_offset=(0, 0, 0))
+    vol[...] = 1
+    given: list[Buffer] = []
+    decode = Raw.decode
+    monkeypatch.setattr(
+        Raw, "decode", lambda self, data, spec: (given.append(data), decode(self, data, spec))[1]
+    )
+    vol[...]
+    assert memoryview(given[0]).readonly

@@ -1154,3 +1154,43 @@ def test_no_put_is_lost_beside_an_update_in_another_compression(
 
 def _is_held(tmp_path: Path) -> bool:
     return (tmp_path / "layer" / FOLDER / f".{NAME}.lock").exists()
+
+
+@posix_only
+def test_a_killed_holder_frees_the_lock_though_its_child_lives(store: FileStore, tmp_path: Path) -> None:
+    store.put(KEY, Blob(b"old"))
+    kill_when_it_says(child("hang_in_update_with_a_child", tmp_path / "layer"), "inside")
+    start = time.monotonic()
+    store.update(KEY, lambda blob: Blob(data_of(blob) + b" new"))
+    assert time.monotonic() - start < 10  # the child would hold it for twenty seconds
+    assert data_of(store.get(KEY)) == b"old new"
+
+
+@posix_only
+def test_a_lock_that_is_never_free_is_an_error(
+    store: FileStore, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precomp_plugins._file_lock._DEADLINE", 0.05)
+    store.put(KEY, Blob(b"old"))
+    with locked(KEY, str(tmp_path / "layer" / KEY)):
+        for action in (
+            lambda: store.put(KEY, Blob(b"new")),
+            lambda: store.delete([KEY]),
+            lambda: store.update(KEY, lambda blob: blob),
+        ):
+            with pytest.raises(StoreError, match=f"'{KEY}': cannot lock .*not free within.*stopped process"):
+                action()
+    assert files() == {KEY: b"old"}
+    store.put(KEY, Blob(b"new"))
+    assert files() == {KEY: b"new"}
+
+
+@pytest.mark.parametrize("size", [10, 3])
+def test_a_system_that_reads_into_no_memory_reads_all_the_same(
+    store: FileStore, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Windows, where `os` has no preadv."""
+    monkeypatch.setattr("precomp_plugins._file.read_into", lambda *arguments: False)
+    store.put(KEY, Blob(b"0123456789"))
+    assert not store.read_into(KEY, 10, [(0, memoryview(bytearray(size)))])
+    assert data_of(store.get(KEY, ByteRange(0, size))) == b"0123456789"[:size]

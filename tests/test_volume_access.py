@@ -553,3 +553,14 @@ def test_ragged_lists_are_refused(filled: Any) -> None:
 def test_iteration_is_refused(filled: Any) -> None:
     with pytest.raises(TypeError):
         iter(filled[0])
+
+
+@pytest.mark.parametrize("place", ["file", "mem"])
+def test_no_channels_are_no_voxels(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "ds" / "image" if place == "file" else f"mem:/{tmp_path}/ds/image"
+    vol = make(path, (64, 64, 64), channels=3, chunk_size=(64, 64, 64), voxel_offset=(0, 0, 0))
+    vol[...] = 5
+    empty = vol[0:2, 0:2, 0:2, 1:1]
+    assert (empty.shape, empty.dtype) == ((2, 2, 2, 0), np.dtype("uint8"))
+    vol[0:2, 0:2, 0:2, 1:1] = empty
+    assert np.unique(vol[...]).tolist() == [5]

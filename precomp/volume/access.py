@@ -45,7 +45,7 @@ class Access(Properties):
     _settings: Settings
 
     def __copy__(self) -> Self:
-        """Return a volume with options of its own; the info is shared."""
+        """Return a volume with options of its own; info, and chunks kept in memory, are shared."""
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__, _settings=attrs.evolve(self._settings))
         return twin
@@ -53,7 +53,7 @@ class Access(Properties):
     @property
     def lru_bytes(self) -> int:
         """How many bytes of decoded chunks are kept in memory, 0 for none. To set it empties the cache."""
-        return self._settings.lru_bytes
+        return self._layer.cache.limit
 
     @lru_bytes.setter
     def lru_bytes(self, value: int) -> None:

@@ -117,7 +117,7 @@ class CloudVolume(Access, Documents, Segments):
         if provenance is not None:
             layer.set_provenance(provenance)
         layer.document.model_at(self._mip)
-        layer.cache.resize(self._settings.lru_bytes)
+        layer.cache.resize(self.lru_bytes if hasattr(self, "_layer") else self._settings.lru_bytes)
         self._layer = layer
 
     def __repr__(self) -> str:
