@@ -1536,9 +1536,9 @@ def test_a_table_that_nothing_serves_or_uses_is_a_problem_and_no_error() -> None
     )
     (problem,) = used.describe()["problems"]
     assert problem.startswith("config: volumes.em.cloudpath: unknown protocol 'nope'")
-    assert lines_of({"protocols": {"fiel": {"fsync": True}}})[0].startswith(
-        "config: protocols.fiel: unknown "
-    )
+    for near in ("fiel", "FILE"):
+        (line,) = lines_of({"protocols": {near: {"fsync": True}}})
+        assert line.startswith(f"config: protocols.{near}: unknown protocol '{near}' (did you mean 'file'?)")
 
 
 def test_disabled_plugins_that_are_not_there_are_a_problem_and_no_error() -> None:

@@ -54,10 +54,20 @@ def registry_of(
     return Registry.of([plugin])
 
 
+class Everything(MemoryStore):
+    """A store, a codec and a compressor."""
+
+    def encode(self, chunk: Any) -> bytes:
+        raise NotImplementedError
+
+    decode = compress = decompress = encode
+
+
 WRONG: list[tuple[Callable[..., Any], type[Exception] | None, str]] = [
     (fails, KeyError, "failed with KeyError: 'boom' when its"),
     (lambda *_, **__: None, None, "returned None when its"),
     (lambda *_, **__: object(), None, "returned <object object at"),
+    (lambda *_, **__: Everything, None, "returned <class "),  # and not an instance of it
 ]
 
 

@@ -150,6 +150,21 @@ def test_an_error_in_the_block_leaves_whole_slabs(vol: CloudVolume) -> None:
         vol[:, :, 116]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_a_slice_that_was_read_can_be_written(axis: str, channels: int) -> None:
+    source = make(f"mem://{uuid.uuid4()}/slabs/image", channels=channels)
+    source[...] = noise(source.shape)
+    target = make(f"mem://{uuid.uuid4()}/slabs/image", channels=channels)
+    place = "xyz".index(axis)
+    with target.slab_writer(axis) as writer:
+        for number in range(source.bounds.minpt[place], source.bounds.maxpt[place]):
+            read = source[(slice(None),) * place + (number,)]
+            assert (read.ndim, read.shape[place]) == (4, 1)
+            writer.write(number, read)
+    np.testing.assert_array_equal(target[...], source[...])
+
+
 SHAPE = r"expected a slice of shape \(40, 30\), first axis x, second y, got "
 
 

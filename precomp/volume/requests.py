@@ -104,12 +104,13 @@ def as_slice(value: Any, name: str, axis: int, shape: Sequence[int], dtype: np.d
     """Return a slice across `axis` as an array of `shape` (x, y, z, channel), which is 1 along that axis.
 
     It has the other two axes in their order, then channels, which may be left out where there is one;
-    a scalar is spread. Raises ArgumentError, whose text starts with the slice's `name`, `z = 5`.
+    a slice that was read, which has all axes, will do too, and a scalar is spread. Raises
+    ArgumentError, whose text starts with the slice's `name`, `z = 5`.
     """
     x, y, z, channels = shape
     try:
         array = as_array(value)
-        if array.ndim and array.shape not in ((x, y, z, channels), (x, y, z)):  # as vol[:, :, 5] gives it
+        if array.ndim and array.shape != (x, y, z, channels):
             plane = tuple(length for number, length in enumerate((x, y, z)) if number != axis)
             array = np.expand_dims(_with_channels(array, plane, channels, axis), axis)
         return as_voxels(array, (x, y, z, channels), dtype)
