@@ -1,0 +1,113 @@
+"""Where secrets are looked for: the user's folders, in a fixed order, when a layer is opened.
+
+`~/.neuroglancer/secrets/` first, then `~/.cloudvolume/secrets/`. What is found never stands in a repr, an
+error or a log; what may be told is where it came from.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from precomp.errors import CredentialsError
+
+__all__ = ["Secret", "find", "places", "project_name"]
+
+_FOLDERS = ("~/.neuroglancer/secrets", "~/.cloudvolume/secrets")
+_MAX_SIZE = 2**20  # bytes; a service account file has three thousand
+
+
+@attrs.frozen
+class Secret:
+    """The content of one secret.
+
+    Attributes:
+        values: the fields of the file, as they stand there.
+        origin: what to call it in errors, a file's path or `secrets=`.
+    """
+
+    values: Mapping[str, Any] = attrs.field(repr=False)
+    origin: str
+
+    def text(self, *names: str, default: str | None = None) -> str | None:
+        """Return the first of `names` that is a field, stripped. Raises CredentialsError if it is no text."""
+        for name in names:
+            value = self.values.get(name)
+            if value is None:
+                continue
+            if not isinstance(value, str) or not value.strip():
+                raise CredentialsError(f"{self.origin}: {name}: expected a text that is not empty")
+            return value.strip()
+        return default
+
+    def required(self, *names: str) -> str:
+        """Return the first of the fields `names`. Raises CredentialsError where there is none."""
+        value = self.text(*names)
+        if value is None:
+            found = ", ".join(sorted(map(str, self.values))) or "no field"
+            raise CredentialsError(f"{self.origin}: expected the field {names[0]}, found {found}; add it")
+        return value
+
+
+def places(service: str, bucket: str = "") -> list[Path]:
+    """Return the files where the secret of a service (`aws`, `google`, `boss`) may be.
+
+    The first that is there counts. The second folder may have one of the bucket's own.
+    """
+    first, second = (Path(folder).expanduser() for folder in _FOLDERS)
+    own = [second / f"{bucket}-{service}-secret.json"] if bucket else []
+    return [first / f"{service}-secret.json", *own, second / f"{service}-secret.json"]
+
+
+def find(service: str, bucket: str = "", given: Any = None) -> Secret | None:
+    """Return the secret for a bucket: the `given` one, else of the first file there is, else None.
+
+    `given` is a mapping of the file's fields, or the path of such a file. Raises CredentialsError, which
+    names the file, where one is there and cannot be read or is no JSON object.
+    """
+    if isinstance(given, Mapping):
+        return Secret(dict(given), "secrets=")
+    if given is not None:
+        return _read(Path(given).expanduser())
+    return next(_existing(places(service, bucket)), None)
+
+
+def project_name() -> str | None:
+    """Return the Google project in `~/.neuroglancer/project_name`; None where there is no such file."""
+    path = Path("~/.neuroglancer/project_name").expanduser()
+    try:
+        return path.read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsError(f"{path}: cannot be read: {error}") from error
+
+
+def _existing(files: list[Path]) -> Iterator[Secret]:
+    for path in files:
+        if path.exists():
+            yield _read(path)
+
+
+def _read(path: Path) -> Secret:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_SIZE + 1)
+    except OSError as error:
+        raise CredentialsError(f"{path}: the secret cannot be read: {error}") from error
+    if len(data) > _MAX_SIZE:
+        raise CredentialsError(f"{path}: expected a secret of some kilobytes, found more than {_MAX_SIZE}")
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        # Not chained: the cause of a broken file may quote what is in it.
+        raise CredentialsError(
+            f"{path}: expected a JSON object with the secret, found something else"
+        ) from None
+    if not isinstance(values, dict):
+        raise CredentialsError(
+            f"{path}: expected a JSON object with the secret, found {type(values).__name__}"
+        )
+    return Secret(values, str(path))

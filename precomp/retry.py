@@ -1,0 +1,96 @@
+"""One policy for requests over a network: what is tried again, how often, for how long.
+
+An attempt is the whole of one request, its body included. It raises `TransientError` for what another try may
+mend; everything else it raises passes through at once.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import attrs
+
+from precomp.errors import StoreError
+
+__all__ = ["RETRIED_STATUS", "Limits", "RetryPolicy", "TransientError"]
+
+T = TypeVar("T")
+
+RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+"""The HTTP status codes of a service that is busy or broken for the moment."""
+
+_FIRST_PAUSE = 0.2  # seconds; doubled with each try
+_LONGEST_PAUSE = 20.0  # seconds
+
+
+class TransientError(Exception):
+    """What went wrong with one attempt and may go well with the next.
+
+    Raise it `from` its cause. `retry_after` is the service's own word (Retry-After), in seconds.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+class Limits(NamedTuple):
+    """How long one attempt may take.
+
+    Attributes:
+        timeout: seconds to wait for a byte.
+        until: the time, as `time.monotonic` counts, when all is over, whatever has come by then.
+    """
+
+    timeout: float
+    until: float
+
+
+@attrs.frozen
+class RetryPolicy:
+    """How long to insist.
+
+    Attributes:
+        max_attempts: how often a request is sent at most, the first time included.
+        timeout: seconds without a byte after which an attempt has failed; the store's client keeps it.
+        deadline: seconds for all attempts and the pauses between them.
+    """
+
+    max_attempts: int = 6
+    timeout: float = 30.0
+    deadline: float = 90.0
+
+    def call(self, what: str, attempt: Callable[[Limits], T]) -> T:
+        """Return what an attempt returns; it keeps to the limits that it is given.
+
+        Raises StoreError, which names `what` (the object's cloudpath), the attempts and the time and
+        chains the last failure's cause, where no attempt went well.
+        """
+        start, tries = time.monotonic(), 0
+        until = start + self.deadline
+        while True:
+            tries += 1
+            try:
+                return attempt(Limits(max(0.001, min(self.timeout, until - time.monotonic())), until))
+            except TransientError as error:
+                failure = error
+            pause = self._pause(tries, failure.retry_after)
+            if tries >= self.max_attempts or time.monotonic() + pause >= until:
+                spent = time.monotonic() - start
+                raise self._given_up(what, tries, spent, failure) from (failure.__cause__ or failure)
+            time.sleep(pause)
+
+    def _pause(self, tries: int, retry_after: float | None) -> float:
+        """Exponential, with jitter: clients that failed together shall not come back together."""
+        longest = min(_FIRST_PAUSE * 2 ** min(tries - 1, 30), _LONGEST_PAUSE)
+        pause = random.uniform(longest / 2, longest)
+        return pause if retry_after is None else max(retry_after, 0.0) + pause / 4
+
+    def _given_up(self, what: str, tries: int, spent: float, failure: TransientError) -> StoreError:
+        times = "once" if tries == 1 else f"{tries} times"
+        return StoreError(
+            f"{what}: tried {times} in {spent:.1f} s, the last time: {failure}; nothing is known of the "
+            f"object. Try again later, or give it more than max_attempts={self.max_attempts}, "
+            f"timeout={self.timeout:g} s and {self.deadline:g} s in all"
+        )
