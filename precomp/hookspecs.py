@@ -50,7 +50,8 @@ class ProtocolPlugin:
         install_hint: what to install when the SDK is missing, `pip install 'precomp[s3]'`.
         compress: the compressor used where a volume is not told (`compress=None`); None for none.
         workers: threads that pay where a volume is not told (`parallel=None`); None means one per
-            core, with small requests served inline: right for stores without latency.
+            core, with small requests served inline: right for stores without latency. A store may know
+            better, see `precomp.interfaces.UsesWorkers`.
         requires: the modules of its SDK, `("boto3",)`. They are looked for and not imported, so that
             `precomp plugins` can tell what is missing; a dotted name imports what stands before the dot.
     """
@@ -78,6 +79,7 @@ class CodecPlugin:
         install_hint: what to install when the SDK is missing.
         compressible: False where the protocol's default compression would be wasted on it.
         requires: the modules of its SDK, as of a ProtocolPlugin.
+        content_type: the MIME type of a chunk, for stores that keep one.
     """
 
     encoding: str
@@ -89,6 +91,7 @@ class CodecPlugin:
     install_hint: str | None = None
     compressible: bool = True
     requires: tuple[str, ...] = ()
+    content_type: str = "application/octet-stream"
 
 
 @attrs.frozen

@@ -24,6 +24,13 @@ class Objects:
     compressor: Callable[[str], Compressor]
     place: str = ""
 
+    @property
+    def workers(self) -> int | None:
+        """How many threads the store (see UsesWorkers) would have; None where it does not say."""
+        # Not by isinstance, which takes as long for a Protocol as to read a voxel.
+        wanted: int | None = getattr(self.store, "workers", None)
+        return wanted
+
     def where(self, key: str) -> str:
         """Return the name of an object for errors, `gs://bucket/dataset/layer/KEY`."""
         return f"{self.place}/{key}" if self.place else key

@@ -30,7 +30,8 @@ class ChunkWriter:
         encoding: its name, for errors.
         reader: of the same scale, for chunks that are written in part.
         compression: Content-Encoding token and Compressor, or None.
-        cache_control: for stores that keep one.
+        content_type: of an encoded chunk, for stores that keep one.
+        cache_control: likewise.
         delete_if: chunks all of whose voxels equal this are deleted instead of stored; None: never.
             One that gets so by a write to a part of it stays where the store has no lock to hold meanwhile.
         fill: the rest of a missing chunk that is written in part; None: that is an EmptyVolumeError.
@@ -41,6 +42,7 @@ class ChunkWriter:
     encoding: str
     reader: ChunkReader
     compression: tuple[str, Compressor] | None = None
+    content_type: str | None = None
     cache_control: str | None = None
     delete_if: Any = None
     fill: Any = None
@@ -157,7 +159,7 @@ class ChunkWriter:
     def compressed(self, data: Buffer) -> Blob:
         """Return the object that holds an encoded chunk."""
         if self.compression is None:
-            return Blob(data, cache_control=self.cache_control)
+            return Blob(data, None, self.content_type, self.cache_control)
         name, compressor = self.compression
         try:
             data = _bytes(compressor.compress(data), "compress")
@@ -165,7 +167,7 @@ class ChunkWriter:
             raise
         except Exception as error:
             raise StoreError(f"{self.objects.place}: {name} cannot compress a chunk: {error}") from error
-        return Blob(data, name, cache_control=self.cache_control)
+        return Blob(data, name, self.content_type, self.cache_control)
 
 
 def _bytes(data: Any, method: str) -> Buffer:

@@ -14,6 +14,7 @@ from precomp.interfaces.stores import (
     SupportsCutout,
     SupportsUpdate,
     UsesSuffixes,
+    UsesWorkers,
 )
 from precomp.interfaces.values import (
     Blob,
@@ -50,4 +51,5 @@ __all__ = [
     "SupportsCutout",
     "SupportsUpdate",
     "UsesSuffixes",
+    "UsesWorkers",
 ]

@@ -7,7 +7,16 @@ from numpy.typing import NDArray
 
 from precomp.interfaces.values import Blob, ByteRange, Condition, Stat
 
-__all__ = ["GetsRanges", "Modify", "ReadsInto", "Store", "SupportsCutout", "SupportsUpdate", "UsesSuffixes"]
+__all__ = [
+    "GetsRanges",
+    "Modify",
+    "ReadsInto",
+    "Store",
+    "SupportsCutout",
+    "SupportsUpdate",
+    "UsesSuffixes",
+    "UsesWorkers",
+]
 
 Modify: TypeAlias = Callable[[Blob | None], Blob | None]
 """From what is stored (None: nothing) to what shall be stored (None: delete it)."""
@@ -86,6 +95,16 @@ class UsesSuffixes(Protocol):
 
     def set_suffixes(self, suffixes: Mapping[str, Sequence[str]]) -> None:
         """Take the table encoding -> suffixes, `{"gzip": (".gz",), ...}`; the first is written."""
+        ...
+
+
+@runtime_checkable
+class UsesWorkers(Protocol):
+    """A store that knows how many threads pay: one with latency, as requests that are few wait longest."""
+
+    @property
+    def workers(self) -> int:
+        """Threads to use, for small requests too, where a volume is not told (`parallel=None`)."""
         ...
 
 

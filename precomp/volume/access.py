@@ -163,7 +163,7 @@ class Access(Properties):
                 array,
                 writer,
                 partly=settings.non_aligned_writes,
-                workers=self._threads(io, request) if writer.compression is None else self._workers(),
+                workers=self._threads(io, request) if writer.compression is None else self._workers(io),
                 tick=tick,
             )
 
@@ -177,6 +177,7 @@ class Access(Properties):
             io.encoding,
             io.reader,
             compression=None if name is None else (name, layer.registry.compressor(name)),
+            content_type=io.plugin.content_type,
             cache_control=cache_control(settings.cdn_cache),
             delete_if=background if settings.delete_black_uploads else None,
             fill=background if settings.fill_missing else None,
@@ -206,7 +207,7 @@ class Access(Properties):
         Raises OutOfBoundsError, and ArgumentError for more than ten million chunks.
         """
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
-        return voxels.exists(io, self._chunk_box(io, bbox), self._workers())
+        return voxels.exists(io, self._chunk_box(io, bbox), self._workers(io))
 
     def delete(self, bbox: Any, mip: Mip | None = None) -> None:
         """Delete the chunks of a chunk-aligned box; absent ones are fine.
@@ -218,7 +219,7 @@ class Access(Properties):
         box = self._chunk_box(io, bbox)
         plan = voxels.plan_box(io, box)
         with self._bar(plan, "deleting") as tick:
-            voxels.delete(io, box, self._workers(), tick)
+            voxels.delete(io, box, self._workers(io), tick)
 
     def bbox_to_mip(self, bbox: Any, mip: Mip, to_mip: Mip) -> Bbox:
         """Return the smallest box of voxels of `to_mip` that covers `bbox`, in voxels of `mip`."""
@@ -252,9 +253,11 @@ class Access(Properties):
     def _threads(self, io: ScaleIO, request: Request, parallel: Parallel = None) -> int:
         """As many threads as were asked for; where nothing was said, none for work that gains nothing."""
         given = self._settings.parallel if parallel is None else parallel
-        local = self._layer.protocol.workers is None
-        return 1 if given is None and local and voxels.is_quick(io, request) else self._workers(given)
+        if given is None and self._layer.workers(io.objects) is None and voxels.is_quick(io, request):
+            return 1
+        return self._workers(io, parallel=given)
 
-    def _workers(self, parallel: Parallel = None) -> int:
-        wanted = self._settings.parallel if parallel is None else checked_parallel(parallel)
-        return worker_count(wanted, self._layer.protocol)
+    def _workers(self, *scales: ScaleIO, parallel: Parallel = None) -> int:
+        """How many threads to use for the chunks of these scales."""
+        given = self._settings.parallel if parallel is None else checked_parallel(parallel)
+        return worker_count(given, self._layer.workers(*(io.objects for io in scales)))

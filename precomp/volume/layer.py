@@ -86,6 +86,11 @@ class Layer:
             store.set_suffixes(self.registry.suffixes)
         return Objects(store, self.registry.compressor, str(path))
 
+    def workers(self, *objects: Objects) -> int | None:
+        """How many threads these objects' stores would have; None where none of them has latency."""
+        known = [found for one in objects if (found := one.workers) is not None]
+        return max(known, default=self.protocol.workers)
+
     @property
     def document(self) -> InfoDocument:
         """The info; fetched on first use. Raises InfoNotFoundError, InfoError, StoreError."""

@@ -6,7 +6,7 @@ from typing import Any
 from precomp import url
 from precomp.mesh.facade import Meshes
 from precomp.volume.layer import Layer
-from precomp.volume.settings import Parallel
+from precomp.volume.settings import Settings, worker_count
 
 __all__ = ["Segments"]
 
@@ -16,15 +16,16 @@ class Segments:
 
     _layer: Layer
 
-    def _workers(self, parallel: Parallel = None) -> int:
-        raise NotImplementedError
+    _settings: Settings
 
     @property
     def mesh(self) -> Meshes:
         """The meshes of the segments: `vol.mesh.get(ids)`, `vol.mesh.save(ids)`."""
         layer, folder = self._layer, self._layer.document.model().mesh
         place, key = url.resolve(layer.path, folder, "mesh folder") if folder else (layer.path, None)
-        return Meshes(layer.objects(place), key, layer.registry, self._workers())
+        objects = layer.objects(place)
+        workers = worker_count(self._settings.parallel, layer.workers(objects))
+        return Meshes(objects, key, layer.registry, workers)
 
     def save_mesh(self, segids: int | Iterable[int], filepath: Any = None, file_format: str = "obj") -> str:
         """Write the meshes of segments into one file and return its path.

@@ -167,8 +167,8 @@ def cores() -> int:
         return os.cpu_count() or 1
 
 
-def worker_count(parallel: Parallel, protocol: ProtocolPlugin) -> int:
-    """How many threads to use at the most."""
+def worker_count(parallel: Parallel, wanted: int | None) -> int:
+    """How many threads to use at the most; `wanted` by the store or its protocol where nothing was said."""
     if parallel is None:
-        return protocol.workers or cores()
+        return wanted or cores()
     return cores() if parallel is True else max(1, int(parallel))

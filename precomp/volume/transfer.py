@@ -102,10 +102,10 @@ def _copy_objects(
         if writer is not None:
             copy_of = writer.compressed(here.objects.plain(ref.key, blob, here.reader.limit(ref)))
         else:
-            copy_of = Blob(blob.data, blob.content_encoding, blob.content_type, cache)
+            copy_of = Blob(blob.data, blob.content_encoding, there.plugin.content_type, cache)
         there.objects.store.put(key, copy_of)
 
-    for_each(voxels.plan_box(here, box), lambda: copy_one, source._workers(), tick)
+    for_each(voxels.plan_box(here, box), lambda: copy_one, source._workers(here, there), tick)
 
 
 def _copy_voxels(

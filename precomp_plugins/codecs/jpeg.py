@@ -130,5 +130,6 @@ def precomp_register_codecs() -> list[CodecPlugin]:
             install_hint=_INSTALL,
             compressible=False,
             requires=("simplejpeg",),
+            content_type="image/jpeg",
         )
     ]
