@@ -188,7 +188,7 @@ def test_parallel_true_is_a_thread_per_core(monkeypatch: pytest.MonkeyPatch, eve
     monkeypatch.setattr("os.cpu_count", lambda: 7)
     vol = make(f"mem://{uuid.uuid4()}/ds/image", parallel=1)
     assert vol._workers() == 1
-    assert vol._workers(every_core) == 7
+    assert vol._workers(parallel=every_core) == 7
     vol.parallel = every_core
     assert vol._workers() == 7
     vol.parallel = np.int64(3)  # type: ignore[assignment]

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from precomp.engine.workers import for_each
-from precomp.errors import AlignmentError, ArgumentError, EmptyVolumeError, InfoNotFoundError
+from precomp.errors import (
+    AlignmentError,
+    ArgumentError,
+    EmptyVolumeError,
+    InfoNotFoundError,
+    UnknownEncodingError,
+)
 from precomp.geometry import Bbox
 from precomp.grid import ChunkRef
 from precomp.interfaces import Blob
@@ -85,7 +91,7 @@ def _copy_objects(
     tick: Tick | None,
 ) -> None:
     writer = target._writer(there) if recompress else None
-    cache = cache_control(target.cdn_cache)
+    cache, content_type = cache_control(target.cdn_cache), _content_type(there)
     prefix, new_prefix = f"{here.grid.folder}/", f"{there.grid.folder}/"
 
     def copy_one(ref: ChunkRef) -> None:
@@ -102,10 +108,18 @@ def _copy_objects(
         if writer is not None:
             copy_of = writer.compressed(here.objects.plain(ref.key, blob, here.reader.limit(ref)))
         else:
-            copy_of = Blob(blob.data, blob.content_encoding, there.plugin.content_type, cache)
+            copy_of = Blob(blob.data, blob.content_encoding, blob.content_type or content_type, cache)
         there.objects.store.put(key, copy_of)
 
     for_each(voxels.plan_box(here, box), lambda: copy_one, source._workers(here, there), tick)
+
+
+def _content_type(io: ScaleIO) -> str | None:
+    """Return that of the chunks; None where no plugin knows the encoding, which a copy does not need."""
+    try:
+        return io.plugin.content_type
+    except UnknownEncodingError:
+        return None
 
 
 def _copy_voxels(
