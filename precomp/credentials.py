@@ -5,7 +5,8 @@ error or a log; what may be told is where it came from.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from precomp.errors import CredentialsError
 
 __all__ = ["Secret", "find", "places", "project_name"]
 
-_FOLDERS = ("~/.neuroglancer/secrets", "~/.cloudvolume/secrets")
+_FOLDERS = (".neuroglancer/secrets", ".cloudvolume/secrets")  # in the user's home
 _MAX_SIZE = 2**20  # bytes; a service account file has three thousand
 
 
@@ -54,9 +55,13 @@ class Secret:
 def places(service: str, bucket: str = "") -> list[Path]:
     """Return the files where the secret of a service (`aws`, `google`, `boss`) may be.
 
-    The first that is there counts. The second folder may have one of the bucket's own.
+    The first that is there counts. The second folder may have one of the bucket's own. None where the user
+    has no home, as in some containers.
     """
-    first, second = (Path(folder).expanduser() for folder in _FOLDERS)
+    home = _home()
+    if home is None:
+        return []
+    first, second = (home / folder for folder in _FOLDERS)
     own = [second / f"{bucket}-{service}-secret.json"] if bucket else []
     return [first / f"{service}-secret.json", *own, second / f"{service}-secret.json"]
 
@@ -65,40 +70,59 @@ def find(service: str, bucket: str = "", given: Any = None) -> Secret | None:
     """Return the secret for a bucket: the `given` one, else of the first file there is, else None.
 
     `given` is a mapping of the file's fields, or the path of such a file. Raises CredentialsError, which
-    names the file, where one is there and cannot be read or is no JSON object.
+    names the file, where one is there and cannot be read or is no JSON object, or the given one is not there.
     """
+    if given is None:
+        found = (_read(path) for path in places(service, bucket))
+        return next((secret for secret in found if secret is not None), None)
     if isinstance(given, Mapping):
         return Secret(dict(given), "secrets=")
-    if given is not None:
-        return _read(Path(given).expanduser())
-    return next(_existing(places(service, bucket)), None)
+    if not isinstance(given, (str, os.PathLike)):
+        raise CredentialsError(
+            "secrets=: expected a dict of the fields of a secret file, or the path of one, found "
+            f"{type(given).__name__}"
+        )
+    path = os.path.expanduser(os.fspath(given))
+    secret = _read(Path(path))
+    if secret is None:
+        raise CredentialsError(f"secrets=: there is no file {path}; correct the path")
+    return secret
 
 
 def project_name() -> str | None:
     """Return the Google project in `~/.neuroglancer/project_name`; None where there is no such file."""
-    path = Path("~/.neuroglancer/project_name").expanduser()
+    home = _home()
+    if home is None:
+        return None
+    path = home / ".neuroglancer" / "project_name"
     try:
         return path.read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise CredentialsError(f"{path}: cannot be read: {error}") from error
+        raise CredentialsError(f"{path}: the project's name cannot be read: {error}") from error
 
 
-def _existing(files: list[Path]) -> Iterator[Secret]:
-    for path in files:
-        if path.exists():
-            yield _read(path)
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME nor an entry for the user
+        return None
 
 
-def _read(path: Path) -> Secret:
+def _read(path: Path) -> Secret | None:
+    """Return what the file holds; None where there is none."""
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_SIZE + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise CredentialsError(f"{path}: the secret cannot be read: {error}") from error
     if len(data) > _MAX_SIZE:
-        raise CredentialsError(f"{path}: expected a secret of some kilobytes, found more than {_MAX_SIZE}")
+        raise CredentialsError(
+            f"{path}: expected a secret of some kilobytes, found more than {_MAX_SIZE} bytes"
+        )
     try:
         values = json.loads(data)
     except (ValueError, RecursionError):

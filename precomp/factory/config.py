@@ -83,6 +83,8 @@ def parse(raw: Any, label: str, folder: str, findings: Findings) -> Config:
             findings.add(place + member(name), "this reads as a path, not as the name of a volume; rename it")
         if isinstance(table.get("cloudpath"), str) and not isinstance(table["cloudpath"], Unknown):
             table["cloudpath"] = _absolute(table["cloudpath"], folder)
+        if isinstance(table.get("secrets"), str) and not isinstance(table["secrets"], Unknown):
+            table["secrets"] = _file(table["secrets"], folder)
     findings.structure(sections.defaults, DefaultsTable, f"{label}: defaults")
     chains = {name: tuple(_chain(name, sections.volumes, place, findings)) for name in sections.volumes}
     return Config(label, chains, sections.protocols, sections.defaults, sections.plugins)
@@ -115,6 +117,12 @@ def _absolute(text: str, folder: str) -> str:
     if scheme != "file" or local.lower().startswith("file:"):
         return text
     return os.path.join(folder, os.path.expanduser(local))
+
+
+def _file(text: str, folder: str) -> str:
+    """Return the path of a secret file, a relative one counted from `folder`."""
+    path = os.path.expanduser(text)
+    return text if os.path.isabs(path) else os.path.join(folder, path)
 
 
 def _chain(name: str, volumes: Mapping[str, Table], place: str, findings: Findings) -> Iterator[Link]:

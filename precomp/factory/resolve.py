@@ -76,7 +76,7 @@ def resolve(config: Config, links: Sequence[Link], registry: Registry, findings:
     below = Layered(joined(place, ".options")).over(
         config.place(f".protocols{member(path.scheme)}"), registry.options.get(path.scheme, {})
     )
-    options, effective = _with_own(below, links), None
+    options, effective = _with_own(below, links, findings), None
     try:
         effective = check_options(options, registry.protocol(path.scheme), findings)
     except (UnknownProtocolError, PluginConflictError) as error:
@@ -118,7 +118,7 @@ def scheme_of(text: Any) -> str | None:
     return path.scheme if isinstance(path, CloudPath) else None
 
 
-def _with_own(below: Layered, links: Sequence[Link]) -> Layered:
+def _with_own(below: Layered, links: Sequence[Link], findings: Findings) -> Layered:
     """The options of a protocol with a volume's own on top; inherited ones only from the same protocol."""
     options, before = below, None
     for link in links:
@@ -128,6 +128,11 @@ def _with_own(below: Layered, links: Sequence[Link]) -> Layered:
             options, before = below, own
         if isinstance(table, Mapping):
             options = options.over(joined(link.place, ".options"), table)
+        if "secrets" not in link.table:
+            continue
+        if isinstance(table, Mapping) and "secrets" in table:
+            findings.add(joined(link.place, ".secrets"), "options.secrets says it too; leave one of them out")
+        options = options.over(link.place, {"secrets": link.table["secrets"]})
     return options
 
 

@@ -68,12 +68,15 @@ class VolumeTable(DefaultsTable):
         cloudpath: of the layer; a relative local path counts from the folder of the config file.
         like: another volume whose table this one starts from; `cloudpath` may come from there.
         options: of the path's protocol; they come before those of `[protocols.SCHEME]`, key by key.
+        secrets: short for the key `secrets` of `options`: the fields of a secret file, or the path of one,
+            which counts from the folder of the config file.
         create: what to make the layer of where it does not exist yet, a `CreateTable`.
     """
 
     cloudpath: str
     like: str | None = None
     options: dict[str, Any] | None = None
+    secrets: dict[str, Any] | str | None = attrs.field(default=None, repr=False)
     create: dict[str, Any] | None = None
 
 

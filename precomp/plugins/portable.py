@@ -11,7 +11,7 @@ __all__ = ["left_out", "portable"]
 
 _WHY = (
     "a secret that is written out does not travel by pickle; write ${NAME} of an environment variable into a "
-    "config, or open the volume in this process"
+    "config, keep it in ~/.neuroglancer/secrets on this side, or open the volume in this process"
 )
 
 

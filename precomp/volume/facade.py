@@ -1,5 +1,6 @@
 """CloudVolume: a Precomputed layer as something to index. A facade; it handles no bytes."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -57,6 +58,8 @@ class CloudVolume(Access, Documents, Segments):
         parallel: number of worker threads, True for one per core, None for what suits the protocol.
         lru_bytes: how many bytes of decoded chunks to keep in memory; what others write is then not seen.
         options: of the protocol, `{"fsync": True}` for file.
+        secrets: what to log in with, a dict of a secret file's fields or its path; short for
+            `options={"secrets": ...}`. None: they are looked for in the usual places.
         registry: the plugins to use; None is all that are installed.
 
     Raises:
@@ -87,6 +90,7 @@ class CloudVolume(Access, Documents, Segments):
         parallel: Parallel = None,
         lru_bytes: int = 0,
         options: Mapping[str, Any] | None = None,
+        secrets: Mapping[str, Any] | str | os.PathLike[str] | None = None,
         registry: Registry | None = None,
     ) -> None:
         self._mip = 0
@@ -103,7 +107,7 @@ class CloudVolume(Access, Documents, Segments):
             lru_bytes=lru_bytes,
         )
         path, plugins_used = url.parse(cloudpath), plugins.chosen(registry)
-        self._options = Options(path.scheme, options)
+        self._options = Options.given(path.scheme, options, secrets)
         self._open(path, plugins_used, info, provenance)
         self.compress = compress
         self.mip = mip

@@ -1,5 +1,6 @@
 """The options of a volume's protocol: checked by the plugin's class, and sent along without secrets."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +40,24 @@ class Options:
     scheme: str
     table: Mapping[str, Any] = attrs.field(default=None, converter=_table, repr=False)
 
+    @classmethod
+    def given(cls, scheme: str, options: Any, secrets: Any) -> "Options":
+        """Return the options with `secrets=` of CloudVolume among them. Raises ArgumentError."""
+        made = cls(scheme, options)
+        if secrets is None:
+            return made
+        if not isinstance(secrets, (Mapping, str, os.PathLike)):
+            raise ArgumentError(
+                "secrets: expected a dict of the fields of a secret file, or the path of one, got "
+                f"{type(secrets).__name__}"
+            )
+        if made.table.get("secrets") is not None:
+            raise ArgumentError(
+                "secrets: given twice, by itself and among the options; leave one of them out"
+            )
+        plain = os.fspath(secrets) if isinstance(secrets, os.PathLike) else secrets
+        return cls(scheme, {**made.table, "secrets": plain})
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Options, (self.scheme, portable(self.table))
 
@@ -57,6 +76,8 @@ class Options:
         for path, why in left_out(table):
             raise CredentialsError(f"{scheme}: option {path.removeprefix('.')}: {why}")
         kind = registry.protocol(scheme).options
+        if own.get("secrets") is not None and not _takes_secrets(kind):
+            raise ConfigError(f"secrets: the protocol {scheme!r} takes none; leave them out")
         if kind is None:
             for key, place in places.items():
                 raise ConfigError(
@@ -75,6 +96,12 @@ class Options:
             lines = [f"{_place(places, path, missing)}{path}: {text}" for path, text in found]
             raise ConfigError(hidden("\n".join(lines), secrets))
         return record
+
+
+def _takes_secrets(kind: type[Any] | None) -> bool:
+    return (
+        kind is not None and attrs.has(kind) and any(field.name == "secrets" for field in attrs.fields(kind))
+    )
 
 
 def _place(places: Mapping[str, str], path: str, missing: str) -> str:
