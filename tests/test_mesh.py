@@ -33,6 +33,7 @@ from precomp.mesh.legacy import decode_fragment, decode_manifest, encode_fragmen
 from precomp.mesh.model import Mesh
 from precomp.plugins import Registry
 from precomp_plugins.compressors import gzip
+from precomp_plugins.compressors._gzip import Gzip
 from precomp_plugins.exporters import obj
 
 REGISTRY = Registry.of([obj, gzip])
@@ -283,7 +284,7 @@ class TestGet:
         for key in list(store.list("")):
             blob = store.get(key)
             assert blob is not None
-            store.put(key, Blob(gzip.Gzip().compress(blob.data), "gzip"))
+            store.put(key, Blob(Gzip().compress(blob.data), "gzip"))
         assert mesh.get(5) == TRIANGLE
 
     def test_manifest_that_lists_itself(self) -> None:
@@ -324,7 +325,7 @@ class TestGet:
 
     def test_a_bomb_is_an_error(self) -> None:
         store, mesh = layer({5: [TRIANGLE]})
-        store.put("mesh/5:0:0", Blob(gzip.Gzip().compress(bytes(2**26)), "gzip"))
+        store.put("mesh/5:0:0", Blob(Gzip().compress(bytes(2**26)), "gzip"))
         with pytest.raises(MeshError, match=r"segment 5: mesh/5:0:0: .* at most"):
             mesh.get(5)
 

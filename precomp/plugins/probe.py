@@ -54,10 +54,7 @@ def one_line(error: BaseException) -> str:
 
 
 class _Manager(pluggy.PluginManager):
-    """A manager that looks for specifications where they are: it is made once per plugin."""
-
-    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> pluggy.HookspecOpts | None:
-        return super().parse_hookspec_opts(module_or_class, name) if name in _HOOKS else None
+    """A manager that looks for hooks where they are: it is made once per plugin."""
 
     def parse_hookimpl_opts(self, plugin: object, name: str) -> pluggy.HookimplOpts | None:
         if isinstance(plugin, ModuleType) and not hasattr(plugin.__dict__.get(name), _MARK):
@@ -72,21 +69,30 @@ class _BadPluginError(Exception):
 def _ask(name: str, plugin: object) -> Iterator[Declaration]:
     # A manager for this plugin only: a wrong or raising hook has no one else to disturb.
     manager = _Manager(hookspecs.hookspec.project_name)
-    manager.add_hookspecs(hookspecs)
     try:
         manager.register(plugin, name)
+        if (specifications := _specifications(manager, plugin)) is not None:
+            manager.add_hookspecs(specifications)
     except pluggy.PluginValidationError as error:  # what is wrong stands in its last line
         raise _BadPluginError(" ".join(str(error).split())) from error
     _check_hooks(manager, plugin)
     seen: set[tuple[str, str]] = set()
     for title, kind in KINDS.items():
-        for record in _call(getattr(manager.hook, kind.hook), kind):
+        for record in _call(getattr(manager.hook, kind.hook, None), kind):
             declared = Declaration(title, getattr(record, kind.name), record)
             _check(declared, kind)
             if (title, declared.name) in seen:
                 raise _BadPluginError(f"{kind.hook} declares {title} {declared.name!r} twice")
             seen.add((title, declared.name))
             yield declared
+
+
+def _specifications(manager: pluggy.PluginManager, plugin: object) -> ModuleType | None:
+    """Return the specifications of a registered plugin's hooks: pluggy takes its time over each one."""
+    names = {caller.name for caller in manager.get_hookcallers(plugin) or []}.intersection(_HOOKS)
+    module = ModuleType(hookspecs.__name__)
+    vars(module).update({name: getattr(hookspecs, name) for name in names})
+    return module if names else None
 
 
 def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
@@ -122,8 +128,8 @@ def _unknown_hook(name: str) -> _BadPluginError:
     )
 
 
-def _call(hook: pluggy.HookCaller, kind: Kind) -> list[Any]:
-    if not hook.get_hookimpls():
+def _call(hook: pluggy.HookCaller | None, kind: Kind) -> list[Any]:
+    if hook is None:
         return []
     expected = f"{kind.hook}: expected an iterable of {kind.record.__name__}"
     try:
