@@ -157,7 +157,7 @@ def with_a_wrong_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     (tmp_path / "files").mkdir()
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     limit = next(one for one in CONTESTANTS if one.name == LIMIT)
-    wrong = Contestant("wrong", "wrong_peer", "numpy", "numpy")
+    wrong = Contestant("wrong", "wrong_peer", "numpy", "import numpy", "numpy")
     bench = Bench([wrong, limit], blocks(), tmp_path / "files", repeat=1)
     with running(bench.contestants) as children:
         yield lambda name: bench.measure(row(name), children)

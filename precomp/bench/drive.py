@@ -10,12 +10,13 @@ import numpy as np
 from precomp.bench.boxes import request_for
 from precomp.bench.check import BenchError, save_truth
 from precomp.bench.data import Blocks
-from precomp.bench.fresh import import_cost
+from precomp.bench.fresh import import_cost, registry_cost
 from precomp.bench.layer import empty, place_of
-from precomp.bench.peers import Contestant, limit
+from precomp.bench.peers import OURS, Contestant, limit
 from precomp.bench.process import Child, running
 from precomp.bench.results import Measured
 from precomp.bench.rows import Row
+from precomp.plugins import load
 
 __all__ = ["Bench"]
 
@@ -130,6 +131,15 @@ class Bench:
                 rounds[name].append(import_cost(packages[name])[row.work])
         return Measured(row, _counted(rounds))
 
+    def registry(self, row: Row, children: Children) -> Measured:
+        """Find plugins in fresh interpreters; of those that precomp brings there are the same each time."""
+        shipped = sum(plugin.distribution == OURS for plugin in load().plugins)
+        rounds: Rounds = {name: [] for name in children}
+        for _, turn in self._rounds(children):
+            for name in turn:
+                rounds[name].append(registry_cost(self.folder / "plugins", row.count, shipped)[row.work])
+        return Measured(row, _counted(rounds))
+
     @property
     def _layer(self) -> Path:
         return self.folder / "layer"
@@ -185,4 +195,5 @@ _WORKS: dict[str, Callable[[Bench, Row, Children], Measured]] = {
     "memory-write": Bench.memory,
     "import-time": Bench.imports,
     "import-memory": Bench.imports,
+    "registry": Bench.registry,
 }

@@ -93,10 +93,10 @@ class Row:
         name: what `--rows` takes.
         title: what the table shows.
         work: `read` and `write` (of the whole volume), `cutout`, `voxel`, `plane`, `open`,
-            `memory-read`, `memory-write`, `import-time`, `import-memory`.
+            `memory-read`, `memory-write`, `import-time`, `import-memory`, `registry`.
         unit: of what the table shows.
-        layer: what is read or written; for `import-*` of no meaning.
-        count: of single works in one batch.
+        layer: what is read or written; for `import-*` and `registry` of no meaning.
+        count: of single works in one batch, or of plugins.
         targets: by peer, how many times faster than it precomp has to be.
         most: what precomp's own figure may be, in `unit`.
         absent: peers that cannot do it.
@@ -180,8 +180,10 @@ def _costs(sizes: Sizes) -> Iterator[Row]:
     size = f"{large.nbytes / 1e6:.0f} MB"
     yield Row("memory-read", f"peak memory of a {size} read", "memory-read", "x", large, most=1.3)
     yield Row("memory-write", f"peak memory of a {size} write", "memory-write", "x", large, most=1.3)
-    yield Row("import-time", "import: time", "import-time", "s", raw, most=0.2)
-    yield Row("import-memory", "import: memory", "import-memory", "MB", raw)
+    yield Row("import-time", "importing all that opens a volume: time", "import-time", "s", raw, most=0.2)
+    yield Row("import-memory", "importing it: memory", "import-memory", "MB", raw)
+    alone = ("tensorstore", "cloud-volume", "limit")
+    yield Row("registry", "finding 30 plugins", "registry", "ms", raw, 30, most=20, absent=alone)
 
 
 def select(rows: Sequence[Row], patterns: Sequence[str] | None) -> list[Row]:

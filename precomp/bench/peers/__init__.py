@@ -42,21 +42,29 @@ class Contestant:
     Attributes:
         name: in the table.
         module: of precomp, with `open_layer`.
-        package: what it imports.
+        package: what has to be installed.
+        imports: the statement that imports all that opens a volume.
         distribution: whose version the report states.
     """
 
     name: str
     module: str
     package: str
+    imports: str
     distribution: str
 
 
+_PEERS = "precomp.bench.peers"
+_OUR_IMPORT = "from precomp import CloudVolume"  # `import precomp` alone imports nearly nothing
 CONTESTANTS = (
-    Contestant(OURS, "precomp.bench.peers.ours", "precomp", "precomp"),
-    Contestant("tensorstore", "precomp.bench.peers.tensorstore_peer", "tensorstore", "tensorstore"),
-    Contestant("cloud-volume", "precomp.bench.peers.cloudvolume_peer", "cloudvolume", "cloud-volume"),
-    Contestant(LIMIT, "precomp.bench.peers.limit", "numpy", "numpy"),
+    Contestant(OURS, f"{_PEERS}.ours", "precomp", _OUR_IMPORT, "precomp"),
+    Contestant(
+        "tensorstore", f"{_PEERS}.tensorstore_peer", "tensorstore", "import tensorstore", "tensorstore"
+    ),
+    Contestant(
+        "cloud-volume", f"{_PEERS}.cloudvolume_peer", "cloudvolume", "import cloudvolume", "cloud-volume"
+    ),
+    Contestant(LIMIT, f"{_PEERS}.limit", "numpy", "import numpy", "numpy"),
 )
 
 
