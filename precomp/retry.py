@@ -7,13 +7,15 @@ mend; everything else it raises passes through at once.
 import random
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple, TypeVar
 
 import attrs
 
 from precomp.errors import StoreError
 
-__all__ = ["RETRIED_STATUS", "Limits", "RetryPolicy", "TransientError"]
+__all__ = ["RETRIED_STATUS", "Limits", "RetryPolicy", "TransientError", "retry_after"]
 
 T = TypeVar("T")
 
@@ -33,6 +35,25 @@ class TransientError(Exception):
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that a header Retry-After asks for, from now; None where there is no sense in it.
+
+    It holds seconds or a date (RFC 9110, 10.2.3); a date that has passed means at once.
+
+    >>> retry_after("120")
+    120.0
+    """
+    text = "" if header is None else header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000" and the old form of C's asctime
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 class Limits(NamedTuple):
