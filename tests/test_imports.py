@@ -12,7 +12,20 @@ ROOT = Path(__file__).parent.parent
 KNOWN = {**modules_in(ROOT / "precomp"), **modules_in(ROOT / "precomp_plugins")}
 GRAPH = {name: imports_of(name, path.read_text(encoding="utf-8"), KNOWN) for name, path in KNOWN.items()}
 
-OPTIONAL = ["boto3", "obstore", "google.cloud", "intern", "dask", "PIL", "simplejpeg", "brotli", "zstandard"]
+OPTIONAL = [
+    "boto3",
+    "obstore",
+    "google",
+    "google.cloud",
+    "urllib3",
+    "requests",
+    "intern",
+    "dask",
+    "PIL",
+    "simplejpeg",
+    "brotli",
+    "zstandard",
+]
 OPTIONAL += ["tqdm", "tensorstore", "hypothesis", "pytest"]
 
 

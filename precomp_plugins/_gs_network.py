@@ -1,0 +1,78 @@
+"""urllib3 as Google Storage and its token services are reached: proxies of the environment, certificates."""
+
+import threading
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import certifi
+import urllib3
+from urllib3.util.ssl_ import create_urllib3_context
+
+__all__ = ["Network"]
+
+_METADATA = frozenset({"169.254.169.254", "metadata.google.internal", "metadata"})  # never behind a proxy
+
+
+class Network:
+    """Connections of one process, to any host. Safe to share between threads."""
+
+    def __init__(self, timeout: float, connections: int) -> None:
+        self._options = {
+            "timeout": urllib3.Timeout(connect=timeout, read=timeout),
+            "retries": False,  # what is tried again is for precomp.retry to say
+            "maxsize": connections,
+            "ssl_context": _certificates(),
+        }
+        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
+
+    def pool(self, url: str) -> urllib3.HTTPConnectionPool:
+        """Return the connections to the host of `url`."""
+        return self._manager(url).connection_from_url(url)
+
+    def request(self, method: str, url: str, **arguments: Any) -> urllib3.BaseHTTPResponse:
+        """Send a request, as google-auth does for a token."""
+        return self._manager(url).request(method, url, **arguments)
+
+    def _manager(self, url: str) -> urllib3.PoolManager:
+        proxy = _proxy(url)
+        with self._lock:
+            if proxy not in self._managers:
+                self._managers[proxy] = (
+                    urllib3.PoolManager(**self._options)
+                    if proxy is None
+                    else urllib3.ProxyManager(
+                        _address(proxy), proxy_headers=_proxy_login(proxy), **self._options
+                    )
+                )
+            return self._managers[proxy]
+
+
+def _proxy(url: str) -> str | None:
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is None or host in _METADATA or proxy_bypass(parts.netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _address(proxy: str) -> str:
+    parts = urlsplit(proxy)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _proxy_login(proxy: str) -> Any:
+    parts = urlsplit(proxy)
+    login = parts.netloc.rpartition("@")[0]
+    return urllib3.make_headers(proxy_basic_auth=login) if login else None
+
+
+def _certificates() -> Any:
+    """Trust what this machine trusts (SSL_CERT_FILE too), and what browsers do."""
+    context = create_urllib3_context()
+    context.load_default_certs()
+    context.load_verify_locations(certifi.where())
+    return context

@@ -1,0 +1,188 @@
+"""Requests to Google Storage: one process's connections, its token, and what may go wrong on the way."""
+
+import os
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import google.auth.exceptions
+import urllib3
+from google.auth.transport.urllib3 import Request
+from google.cloud import storage
+from urllib3.exceptions import HTTPError
+
+from precomp.errors import CredentialsError, StoreError
+from precomp.retry import Limits, TransientError
+from precomp_plugins._gs_identity import EMULATOR, Identity
+from precomp_plugins._gs_network import Network
+
+if TYPE_CHECKING:
+    from precomp_plugins.gs import GsOptions
+
+__all__ = ["Answer", "Session"]
+
+_PIECE = 2**20  # bytes; no more is taken at once, so that the time can be looked at in between
+_CONNECTIONS = 256  # kept for each host; more threads than that take new ones again and again
+_NO_LOGIN: dict[str, str] = {}
+_inherited: list["Session"] = []
+
+
+class Answer(NamedTuple):
+    """What the service answered; the body is as it was sent, not decoded."""
+
+    status: int
+    headers: Any
+    data: bytes
+
+
+class Session:
+    """What one process has open. Safe to share between threads; a child made by fork needs its own.
+
+    Attributes:
+        client: google-cloud-storage's, for what it does better.
+        base: the path of the API, `` for Google's own.
+    """
+
+    def __init__(self, identity: Identity, options: "GsOptions", place: str) -> None:
+        self._pid = os.getpid()
+        self._identity = identity
+        self._place = place
+        self._network = Network(options.timeout, _CONNECTIONS)
+        self._token_request = Request(self._network)
+        self._lock = threading.Lock()
+        self.client = _client(identity, options, place)
+        endpoint = self.client.api_endpoint
+        self.base = urlsplit(endpoint).path.rstrip("/")
+        self._pool = self._network.pool(endpoint)
+        # A proxy for plain http wants to see the whole address.
+        behind = self._pool.proxy is not None and endpoint.startswith("http:")
+        self._front = "{0.scheme}://{0.netloc}".format(urlsplit(endpoint)) if behind else ""
+
+    def is_ours(self) -> bool:
+        """Whether this process opened it. One of the parent's is kept as it is: to close it would disturb."""
+        if self._pid == os.getpid():
+            return True
+        _inherited.append(self)
+        return False
+
+    def send(
+        self,
+        limits: Limits,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send one request and return the whole answer, whatever its status.
+
+        Raises TransientError where the way there or back failed, CredentialsError where there is no token
+        to be had or it is refused.
+        """
+        login = self._login()
+        answer = self._exchange(limits, method, target, {**headers, **login}, body)
+        if answer.status == 401 and login:
+            # The token may have been revoked before its time.
+            login = self._login(refused=login)
+            answer = self._exchange(limits, method, target, {**headers, **login}, body)
+        if answer.status >= 400 and login:
+            token = login.get("authorization", "").rpartition(" ")[2].encode()
+            return answer._replace(data=answer.data.replace(token, b"***") if token else answer.data)
+        return answer
+
+    def _exchange(
+        self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None
+    ) -> Answer:
+        try:
+            response = self._pool.urlopen(
+                method,
+                self._front + target,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                timeout=urllib3.Timeout(connect=limits.timeout, read=limits.timeout),
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                data = _body(response, limits)
+            except BaseException:
+                response.close()  # what is left of the body must not be taken for the next answer
+                raise
+            finally:
+                response.release_conn()
+        except HTTPError as error:
+            reason = error.args[-1] if error.args else error
+            if isinstance(reason, ssl.SSLCertVerificationError) or isinstance(
+                error.__cause__, ssl.SSLCertVerificationError
+            ):
+                raise StoreError(
+                    f"{self._place}: the service's certificate is not trusted: {error}; if it is right, name "
+                    "its authority's file in the environment variable SSL_CERT_FILE"
+                ) from error
+            raise TransientError(f"{type(error).__name__}: {error}") from error
+        return Answer(response.status, response.headers, data)
+
+    def _login(self, refused: dict[str, str] | None = None) -> dict[str, str]:
+        """Return the headers that log in; get a token where there is none, or only the `refused` one."""
+        if self._identity.anonymous:
+            return _NO_LOGIN
+        credentials = self._identity.credentials
+        headers: dict[str, str] = {}
+        if credentials.valid and refused is None:
+            credentials.apply(headers)
+            return headers
+        with self._lock:  # one thread gets a token, the others wait for it
+            if credentials.valid:
+                credentials.apply(headers)
+                if headers != refused:
+                    return headers
+                headers = {}
+            self._refresh(credentials)
+            credentials.apply(headers)
+        return headers
+
+    def _refresh(self, credentials: Any) -> None:
+        try:
+            credentials.refresh(self._token_request)
+        except google.auth.exceptions.TransportError as error:
+            raise TransientError(f"no token could be fetched: {error}") from error
+        except google.auth.exceptions.GoogleAuthError as error:
+            if error.retryable:
+                raise TransientError(f"no token could be fetched: {error}") from error
+            said = str(error.args[0] if error.args else error)[:300]
+            raise CredentialsError(
+                f"{self._place}: no token was given to {self._identity.who}: {said}; check that its key is "
+                "still valid and that this machine's clock is right, or use other credentials"
+            ) from error
+
+
+def _body(response: Any, limits: Limits) -> bytes:
+    parts: list[bytes] = []
+    while part := response.read1(_PIECE, decode_content=False):
+        parts.append(part)
+        if time.monotonic() > limits.until:
+            raise TransientError(f"the answer was still coming in after {sum(map(len, parts))} bytes")
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    announced = response.headers.get("content-length")
+    if announced is not None and response.status != 204 and int(announced) != len(data):
+        raise TransientError(f"the answer was cut short: expected {announced} bytes, got {len(data)}")
+    return data
+
+
+def _client(identity: Identity, options: "GsOptions", place: str) -> Any:
+    endpoint = options.endpoint_url or os.environ.get(EMULATOR) or None
+    if endpoint and "://" not in endpoint:
+        endpoint = f"http://{endpoint}"
+    given = {"api_endpoint": endpoint.rstrip("/")} if endpoint else {}
+    universe = getattr(identity.credentials, "universe_domain", None)
+    try:
+        return storage.Client(
+            project=identity.project,
+            credentials=identity.credentials,
+            client_options={**given, "universe_domain": universe} if universe else given,
+        )
+    except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        raise CredentialsError(f"{place}: {identity.who} cannot be used there: {error}") from error
