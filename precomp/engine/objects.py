@@ -49,7 +49,13 @@ class Objects:
             raise TooLargeError(
                 f"{self.where(key)}: not enough memory to fetch it; expected at most {max_size} bytes"
             ) from error
-        return None if blob is None else self.plain(key, blob, max_size)
+        try:
+            return None if blob is None else self.plain(key, blob, max_size)
+        except ChunkDecodeError:
+            drop_kept: Callable[[str], bool] | None = getattr(self.store, "drop_kept", None)
+            if drop_kept is not None:
+                drop_kept(key)  # so that the next one who reads it gets what is stored then
+            raise
 
     def plain(self, key: str, blob: Blob, max_size: int) -> Buffer:
         """Return the content of a fetched blob; raises as `read` does."""

@@ -11,7 +11,7 @@ from precomp.engine.decode import LARGEST, ChunkDecoder
 from precomp.engine.objects import Objects
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
-from precomp.errors import EmptyVolumeError, TooLargeError
+from precomp.errors import ChunkDecodeError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
 from precomp.interfaces import Blob, ByteRange, ChunkSpec, Codec, GetsRanges, ReadsInto, Slices4
 
@@ -37,6 +37,8 @@ class ChunkReader:
         self._objects = objects
         self._all = slice(0, channels, 1)
         self._get = store.get
+        # Of a store that keeps copies on the local disk: a damaged one is fetched again.
+        self._drop_kept: Callable[[str], bool] | None = getattr(store, "drop_kept", None)
         self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
         self._read_into = store.read_into if isinstance(store, ReadsInto) else None
         self._ranges = self.decoder.exact
@@ -76,7 +78,7 @@ class ChunkReader:
         scratch = Scratch()
         caching, all_channels = bool(self._cache.limit), channels == self._all
 
-        def paste(ref: ChunkRef) -> None:
+        def paste_once(ref: ChunkRef) -> None:
             spec = self.decoder.spec(ref.shape)
             try:
                 target = out[ref.target]
@@ -97,6 +99,22 @@ class ChunkReader:
                 raise
             except MemoryError as error:
                 raise self.decoder.damaged(ref.key, spec, error) from error
+
+        drop_kept = self._drop_kept
+        if drop_kept is None:
+            return paste_once
+
+        def paste(ref: ChunkRef) -> None:
+            try:
+                paste_once(ref)
+            except ChunkDecodeError:
+                if not drop_kept(ref.key):
+                    raise
+                try:
+                    paste_once(ref)
+                except ChunkDecodeError:
+                    drop_kept(ref.key)  # damaged where it comes from, too
+                    raise
 
         return paste
 

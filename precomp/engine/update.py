@@ -2,9 +2,10 @@
 
 import random
 import time
+from collections.abc import Callable
 
 from precomp.errors import ConditionFailedError, StoreError
-from precomp.interfaces import Condition, Modify, Store, SupportsUpdate
+from precomp.interfaces import Blob, Condition, Modify, Store, SupportsUpdate
 
 __all__ = ["update"]
 
@@ -25,8 +26,10 @@ def update(store: Store, key: str, modify: Modify) -> None:
         return
     deadline = time.monotonic() + _DEADLINE
     pause = _FIRST_PAUSE
+    # A copy on the local disk may be an older one, whose version will never do.
+    get: Callable[[str], Blob | None] = getattr(store, "get_past_caches", store.get)
     while True:
-        before = store.get(key)
+        before = get(key)
         after = modify(before)
         if after is None:
             if before is not None:
