@@ -85,6 +85,7 @@ def test_it_shows_what_every_volume_comes_to(tmp_path: Path, capsys: pytest.Capt
         "progress: null",
         "compress: null",
     ]
+    caching = ["cache: false", "cache_bytes: 10737418240", "cache_validate: false"]
     new = [
         "create.num_channels: 1",
         'create.layer_type: "image"',
@@ -101,6 +102,7 @@ def test_it_shows_what_every_volume_comes_to(tmp_path: Path, capsys: pytest.Capt
         "cdn_cache: false",
         "parallel: 2",
         "lru_bytes: 0",
+        *caching,
         "options.fsync: true",
         *new,
         "create.volume_size: [20, 20, 10]",
@@ -113,6 +115,7 @@ def test_it_shows_what_every_volume_comes_to(tmp_path: Path, capsys: pytest.Capt
         'cdn_cache: "no-store"',
         "parallel: 2",
         "lru_bytes: 0",
+        *caching,
         *new,
         "create.volume_size: [9, 9, 9]",
     ]

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/index.md", "docs/guide.md", "docs/config.md", "docs/plugins.md"]
+PAGES = ["README.md", "docs/index.md", "docs/guide.md", "docs/config.md", "docs/cache.md", "docs/plugins.md"]
 # Whose code is in packages of its own: test_writing_pages runs it.
 WITH_PACKAGES = ["docs/writing-a-protocol.md", "docs/writing-a-codec.md"]
 # A block of TOML that starts with the name of a file, `# precomp.toml`, is written to it.

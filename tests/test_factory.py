@@ -220,6 +220,8 @@ option_values: dict[str, st.SearchStrategy[Any]] = {
     "compress": st.sampled_from([None, False, True, "", "gzip"]),
     "cdn_cache": st.booleans() | st.integers(0, 99) | st.sampled_from(["no-store", "a$b", "${HOME}", "$$"]),
     "parallel": st.none() | st.booleans() | st.integers(1, 4),
+    "cache_bytes": st.none() | st.integers(1, 10**12),
+    "cache_validate": st.booleans(),
 }
 settings_tables = st.fixed_dictionaries({}, optional=option_values)
 BUILT_IN = {field.name: field.default for field in attrs.fields(DefaultsTable)}
@@ -256,7 +258,7 @@ def expected(config: Mapping[str, Any], name: str) -> dict[str, Any]:
 def check_volume(vol: CloudVolume, wanted: Mapping[str, Any]) -> None:
     assert vol.cloudpath == wanted["cloudpath"]
     for key, value in {**BUILT_IN, **{key: wanted[key] for key in BUILT_IN if key in wanted}}.items():
-        found = getattr(vol, key)
+        found = vol.cache.enabled if key == "cache" else getattr(vol, key)
         if key == "mip":
             assert found == (value if isinstance(value, int) else [8, 16].index(value[0]))
         else:

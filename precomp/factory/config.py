@@ -83,6 +83,9 @@ def parse(raw: Any, label: str, folder: str, findings: Findings) -> Config:
             findings.add(place + member(name), "this reads as a path, not as the name of a volume; rename it")
         if isinstance(table.get("cloudpath"), str) and not isinstance(table["cloudpath"], Unknown):
             table["cloudpath"] = _absolute(table["cloudpath"], folder)
+        cache = table.get("cache")
+        if isinstance(cache, str) and cache and not isinstance(cache, Unknown):
+            table["cache"] = os.path.join(folder, os.path.expanduser(cache))
         if isinstance(table.get("secrets"), str) and not isinstance(table["secrets"], Unknown):
             table["secrets"] = _file(table["secrets"], folder)
     findings.structure(sections.defaults, DefaultsTable, f"{label}: defaults")

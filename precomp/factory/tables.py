@@ -6,6 +6,7 @@ import attrs
 
 from precomp.errors import did_you_mean
 from precomp.info import CREATABLE_DATA_TYPES, Coordinate3, JpegQuality, PngLevel, Resolution3, Size, Size3
+from precomp.volume.caching import CACHE_BYTES
 
 __all__ = ["CreateTable", "DefaultsTable", "PluginsTable", "VolumeTable"]
 
@@ -29,6 +30,21 @@ def _seconds(value: object) -> None:
 def _threads(value: object) -> None:
     if type(value) is int and value < 1:
         raise ValueError("expected a number of threads from 1 on, or true for one per core")
+
+
+def _no_folder(value: object) -> None:
+    if isinstance(value, str):
+        raise ValueError("expected true or false; a folder holds one volume, name it in that one's table")
+
+
+def _folder(value: object) -> None:
+    if value == "":
+        raise ValueError("expected false, true for the default folder, or a folder")
+
+
+def _room(value: object) -> None:
+    if type(value) is int and value < 1:
+        raise ValueError("must be at least 1; cache = false switches the cache off")
 
 
 def _not_negative(value: int) -> None:
@@ -58,6 +74,9 @@ class DefaultsTable:
     cdn_cache: Annotated[bool | int | str, _seconds] = False
     parallel: Annotated[bool | int | None, _threads] = None
     lru_bytes: Annotated[int, _not_negative] = 0
+    cache: Annotated[bool | str, _no_folder] = False
+    cache_bytes: Annotated[int | None, _room] = CACHE_BYTES
+    cache_validate: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -65,6 +84,7 @@ class VolumeTable(DefaultsTable):
     """A table `[volumes.NAME]`.
 
     Attributes:
+        cache: true for the default folder, or a folder, which counts from that of the config file, too.
         cloudpath: of the layer; a relative local path counts from the folder of the config file.
         like: another volume whose table this one starts from; `cloudpath` may come from there.
         options: of the path's protocol; they come before those of `[protocols.SCHEME]`, key by key.
@@ -74,6 +94,7 @@ class VolumeTable(DefaultsTable):
     """
 
     cloudpath: str
+    cache: Annotated[bool | str, _folder] = False
     like: str | None = None
     options: dict[str, Any] | None = None
     secrets: dict[str, Any] | str | None = attrs.field(default=None, repr=False)

@@ -15,6 +15,7 @@ from precomp.geometry import Bbox
 from precomp.grid import Plan
 from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
+from precomp.volume.cached import VolumeCache
 from precomp.volume.coordinates import box_around, convert_box
 from precomp.volume.files import mapped_file
 from precomp.volume.indexing import Request, as_index, parse_box, parse_index
@@ -22,8 +23,8 @@ from precomp.volume.properties import Mip, Properties
 from precomp.volume.requests import as_voxels, check_bounds, crop, fitting
 from precomp.volume.scale_io import ScaleIO
 from precomp.volume.settings import (
+    Cache,
     Parallel,
-    Settings,
     cache_control,
     checked_parallel,
     compressor_name,
@@ -31,6 +32,7 @@ from precomp.volume.settings import (
 )
 from precomp.volume.slab_writer import SlabWriter
 from precomp.volume.slabs import slices
+from precomp.volume.switches import Switches
 
 __all__ = ["Access"]
 
@@ -39,10 +41,8 @@ _FEW_CHUNKS = 28
 _NO_BAR: AbstractContextManager[Tick | None] = nullcontext()
 
 
-class Access(Properties):
+class Access(Properties, Switches):
     """The part of CloudVolume that reads and writes voxels."""
-
-    _settings: Settings
 
     def __copy__(self) -> Self:
         """Return a volume with options of its own; info, and chunks kept in memory, are shared."""
@@ -51,14 +51,13 @@ class Access(Properties):
         return twin
 
     @property
-    def lru_bytes(self) -> int:
-        """How many bytes of decoded chunks are kept in memory, 0 for none. To set it empties the cache."""
-        return self._layer.cache.limit
+    def cache(self) -> VolumeCache:
+        """The copies on the local disk. May be set: True (the default folder), False, or a folder."""
+        return VolumeCache(self)
 
-    @lru_bytes.setter
-    def lru_bytes(self, value: int) -> None:
-        self._settings.lru_bytes = value
-        self._layer.cache.resize(self._settings.lru_bytes)
+    @cache.setter
+    def cache(self, value: Cache) -> None:
+        self._set_cache(value)
 
     def __getitem__(self, index: Any) -> VolumeCutout:
         """Read voxels; always 4D back. Raises as `download` does."""

@@ -11,6 +11,7 @@ from precomp.errors import PrecompError
 from precomp.interfaces import CloudPath
 from precomp.plugins import Registry
 from precomp.volume.access import Access
+from precomp.volume.caching import CACHE_BYTES
 from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.document import InfoDocument
 from precomp.volume.documents import Documents
@@ -19,7 +20,7 @@ from precomp.volume.options import Options
 from precomp.volume.properties import Mip
 from precomp.volume.pyramid import as_new_layer, fill_mips
 from precomp.volume.segments import Segments
-from precomp.volume.settings import CdnCache, Compress, Option, Parallel, Settings, check_compress
+from precomp.volume.settings import Cache, CdnCache, Compress, Parallel, Settings
 from precomp.volume.transfer import open_or_make, transfer
 
 __all__ = ["CloudVolume"]
@@ -57,6 +58,9 @@ class CloudVolume(Access, Documents, Segments):
         cdn_cache: Cache-Control of the chunks: False no-cache, True an hour, N seconds, or the text.
         parallel: number of worker threads, True for one per core, None for what suits the protocol.
         lru_bytes: how many bytes of decoded chunks to keep in memory; what others write is then not seen.
+        cache: keep copies of stored objects on the local disk: True in the default folder, or a folder.
+        cache_bytes: how many bytes of them; the least recently used are dropped. None for any number.
+        cache_validate: compare the version of a copy with the store's each time before it is used.
         options: of the protocol, `{"fsync": True}` for file.
         secrets: what to log in with, a dict of a secret file's fields or its path; short for
             `options={"secrets": ...}`. None: they are looked for in the usual places.
@@ -89,6 +93,9 @@ class CloudVolume(Access, Documents, Segments):
         cdn_cache: CdnCache = False,
         parallel: Parallel = None,
         lru_bytes: int = 0,
+        cache: Cache = False,
+        cache_bytes: int | None = CACHE_BYTES,
+        cache_validate: bool = False,
         options: Mapping[str, Any] | None = None,
         secrets: Mapping[str, Any] | str | os.PathLike[str] | None = None,
         registry: Registry | None = None,
@@ -105,6 +112,9 @@ class CloudVolume(Access, Documents, Segments):
             cdn_cache=cdn_cache,
             parallel=parallel,
             lru_bytes=lru_bytes,
+            cache=cache,
+            cache_bytes=cache_bytes,
+            cache_validate=cache_validate,
         )
         path, plugins_used = url.parse(cloudpath), plugins.chosen(registry)
         self._options = Options.given(path.scheme, options, secrets)
@@ -113,7 +123,8 @@ class CloudVolume(Access, Documents, Segments):
         self.mip = mip
 
     def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
-        layer = Layer(path, registry, self._options)
+        layer, settings = Layer(path, registry, self._options), self._settings
+        layer.caching = settings.caching
         if info is None:
             layer.refresh_info()
         else:
@@ -140,26 +151,6 @@ class CloudVolume(Access, Documents, Segments):
     @mip.setter
     def mip(self, value: Mip) -> None:
         self._mip = self._number(value)
-
-    @property
-    def compress(self) -> Compress:
-        """What chunks are compressed with, as it was given."""
-        return self._settings.compress
-
-    @compress.setter
-    def compress(self, value: Compress) -> None:
-        check_compress(value, self._layer.registry)
-        self._settings.compress = value
-
-    bounded = Option[bool]("True: outside the volume is an error; False: it is background.")
-    fill_missing = Option[bool]("True: a chunk that is not stored reads as background.")
-    autocrop = Option[bool]("True: requests are cut down to the bounds.")
-    background_color = Option[int | float]("What stands for background.")
-    non_aligned_writes = Option[bool]("True: writes may start and end anywhere.")
-    delete_black_uploads = Option[bool]("True: whole chunks of background are deleted, not stored.")
-    progress = Option[bool | None]("True shows bars, False none, None on a terminal.")
-    cdn_cache = Option[CdnCache]("Cache-Control of the chunks.")
-    parallel = Option[Parallel]("Number of worker threads; True one per core, None what suits.")
 
     @classmethod
     def create_new_info(

@@ -4,6 +4,7 @@ from typing import Any
 
 from precomp import jsonio, url
 from precomp.engine.cache import ChunkCache
+from precomp.engine.disk.store import DiskCache
 from precomp.engine.objects import Objects
 from precomp.errors import (
     ChunkDecodeError,
@@ -18,6 +19,7 @@ from precomp.info import VolumeInfo
 from precomp.interfaces import CloudPath, SupportsCutout, UsesSuffixes
 from precomp.plugins import Registry
 from precomp.provenance import Provenance
+from precomp.volume.caching import Caching, keep_info, open_cache
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
 from precomp.volume.document import InfoDocument
 from precomp.volume.options import Options
@@ -48,6 +50,7 @@ class Layer:
         self._provenance: Provenance | None = None
         self._fetched = False
         self.cache = ChunkCache()
+        self._caching, self._keeping = Caching(), dict[CloudPath, Objects]()
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without what is opened, and without secrets; stores belong to a process."""
@@ -59,21 +62,62 @@ class Layer:
             "_provenance": self._provenance,
             "_fetched": self._fetched,
             "_cache_limit": self.cache.limit,
+            "_caching": self._caching,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open anew in this process."""
         limit = state.pop("_cache_limit")
-        self.__dict__.update(state, _options={}, _opened={}, _scales={}, cache=ChunkCache(limit))
+        self.__dict__.update(state, _options={}, _opened={}, _keeping={}, _scales={}, cache=ChunkCache(limit))
         self.protocol = self.registry.protocol(self.path.scheme)
+
+    @property
+    def caching(self) -> Caching:
+        """Whether and where copies of objects are kept on the local disk. To set it opens all stores anew."""
+        return self._caching
+
+    @caching.setter
+    def caching(self, value: Caching) -> None:
+        self._caching = value
+        self._keeping.clear()
+        self._scales.clear()
 
     def objects(self, path: CloudPath | None = None) -> Objects:
         """Return the objects of this layer's folder, or of another folder."""
         path = self.path if path is None else path
+        if not self._caching.where:
+            return self._remote(path)
+        found = self._keeping.get(path)
+        if found is None:
+            found = self._keeping.setdefault(path, self._with_cache(path))
+        return found
+
+    def _remote(self, path: CloudPath) -> Objects:
+        """The objects where they come from."""
         found = self._opened.get(path)
         if found is None:
             found = self._opened.setdefault(path, self._open(path))
         return found
+
+    def _with_cache(self, path: CloudPath) -> Objects:
+        remote, origin = self._remote(path), self.origin(path)
+        folder = self._caching.folder(path, self.path, origin)
+        if folder is None:
+            return remote
+        store = open_cache(remote.store, path, folder, self.registry, self._caching, origin)
+        return Objects(store, self.registry.compressor, str(path))
+
+    def cache_folder(self) -> str:
+        """The folder of this layer's copies, or where they would be."""
+        caching = self._caching if self._caching.where else Caching(True)
+        folder = caching.folder(self.path, self.path, self.origin(self.path))
+        assert folder is not None
+        return folder
+
+    def origin(self, path: CloudPath) -> str:
+        """What tells services apart that serve the same cloudpath; empty for the usual one."""
+        found = getattr(self._remote(path).store, "origin", None)
+        return found if isinstance(found, str) else ""
 
     def _open(self, path: CloudPath) -> Objects:
         if path.scheme not in self._options:
@@ -131,6 +175,8 @@ class Layer:
         self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._scales.clear()
         self._fetched = True
+        if self._caching.where:
+            keep_info(self.objects().store, data)
         warn_old_type(self._document.model(), self._document.name)
 
     def commit_info(self, draft: InfoDocument | None = None) -> None:
@@ -166,6 +212,9 @@ class Layer:
         """Fetch the provenance anew."""
         data = self._read(self.path, "provenance")
         self.set_provenance({} if data is None else data)
+        store = self.objects().store
+        if data is not None and isinstance(store, DiskCache):
+            store.keep_document("provenance", data)
 
     def commit_provenance(self) -> None:
         """Save the provenance, having checked it."""
@@ -202,7 +251,7 @@ class Layer:
 
     def _read(self, path: CloudPath, key: str) -> bytes | None:
         try:
-            data = self.objects(path).read(key, _MAX_DOCUMENT)
+            data = self._remote(path).read(key, _MAX_DOCUMENT)  # a copy of it would make all else wrong
         except ChunkDecodeError as error:
             raise InfoError(str(error)) from error
         return None if data is None else bytes(data)

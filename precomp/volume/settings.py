@@ -11,8 +11,10 @@ import numpy as np
 from precomp.errors import ArgumentError
 from precomp.hookspecs import ProtocolPlugin
 from precomp.plugins import Registry
+from precomp.volume.caching import CACHE_BYTES, Caching
 
 __all__ = [
+    "Cache",
     "CdnCache",
     "Compress",
     "Option",
@@ -27,6 +29,7 @@ __all__ = [
 
 Compress = bool | str | None
 CdnCache = bool | int | str
+Cache = bool | str | os.PathLike[str]
 Parallel = bool | int | None
 
 T = TypeVar("T")
@@ -99,6 +102,26 @@ class Settings:
     lru_bytes: int = attrs.field(
         default=0, validator=_checked("a number of bytes, 0 for no cache", lambda value: _is_count(value, 0))
     )
+    cache: Cache = attrs.field(
+        default=False, validator=_checked("True, False or a folder", lambda value: _fits_cache(value))
+    )
+    cache_bytes: int | None = attrs.field(
+        default=CACHE_BYTES,
+        validator=_checked(
+            "a number of bytes from 1 on, or None for any number",
+            lambda value: value is None or _is_count(value, 1),
+        ),
+    )
+    cache_validate: bool = attrs.field(default=False, validator=_switch)
+
+    @property
+    def caching(self) -> Caching:
+        """Where copies are kept, as a layer wants to know it."""
+        return Caching.of(self.cache, self.cache_bytes, self.cache_validate)
+
+
+def _fits_cache(value: Any) -> bool:
+    return _is_bool(value) or (isinstance(value, (str, os.PathLike)) and bool(os.fspath(value)))
 
 
 def _fits_parallel(value: Any) -> bool:

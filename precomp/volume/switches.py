@@ -1,0 +1,70 @@
+"""The options of an open volume, as properties that may be set."""
+
+from precomp.volume.layer import Layer
+from precomp.volume.settings import Cache, CdnCache, Compress, Option, Parallel, Settings, check_compress
+
+__all__ = ["Switches"]
+
+
+class Switches:
+    """The part of CloudVolume that holds its options."""
+
+    _layer: Layer
+    _settings: Settings
+
+    @property
+    def compress(self) -> Compress:
+        """What chunks are compressed with, as it was given."""
+        return self._settings.compress
+
+    @compress.setter
+    def compress(self, value: Compress) -> None:
+        check_compress(value, self._layer.registry)
+        self._settings.compress = value
+
+    bounded = Option[bool]("True: outside the volume is an error; False: it is background.")
+    fill_missing = Option[bool]("True: a chunk that is not stored reads as background.")
+    autocrop = Option[bool]("True: requests are cut down to the bounds.")
+    background_color = Option[int | float]("What stands for background.")
+    non_aligned_writes = Option[bool]("True: writes may start and end anywhere.")
+    delete_black_uploads = Option[bool]("True: whole chunks of background are deleted, not stored.")
+    progress = Option[bool | None]("True shows bars, False none, None on a terminal.")
+    cdn_cache = Option[CdnCache]("Cache-Control of the chunks.")
+    parallel = Option[Parallel]("Number of worker threads; True one per core, None what suits.")
+
+    @property
+    def lru_bytes(self) -> int:
+        """How many bytes of decoded chunks are kept in memory, 0 for none. To set it empties the cache."""
+        return self._layer.cache.limit
+
+    @lru_bytes.setter
+    def lru_bytes(self, value: int) -> None:
+        self._settings.lru_bytes = value
+        self._layer.cache.resize(self._settings.lru_bytes)
+
+    def _set_cache(self, value: Cache) -> None:
+        self._settings.cache = value
+        self._apply_caching()
+
+    @property
+    def cache_bytes(self) -> int | None:
+        """How many bytes of copies are kept on the local disk at the most; None for any number."""
+        return self._settings.cache_bytes
+
+    @cache_bytes.setter
+    def cache_bytes(self, value: int | None) -> None:
+        self._settings.cache_bytes = value
+        self._apply_caching()
+
+    @property
+    def cache_validate(self) -> bool:
+        """Whether the version of a copy is compared with the store's each time before it is used."""
+        return self._settings.cache_validate
+
+    @cache_validate.setter
+    def cache_validate(self, value: bool) -> None:
+        self._settings.cache_validate = value
+        self._apply_caching()
+
+    def _apply_caching(self) -> None:
+        self._layer.caching = self._settings.caching
