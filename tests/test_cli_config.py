@@ -11,6 +11,7 @@ import pytest
 
 from precomp import VolumeFactory
 from precomp.cli import main
+from precomp.plugins import load
 
 GOOD = """
 [defaults]
@@ -180,7 +181,7 @@ def test_what_plugins_lack_is_a_problem_too(capsys: pytest.CaptureFixture[str]) 
     assert "protocol: absent" in out
     assert "right" not in out
     assert [line for line in err.splitlines() if line.startswith("precomp.toml: ")] == [
-        "precomp.toml: volumes.a.cloudpath: unknown protocol 'ftp'; known: file, mem",
+        f"precomp.toml: volumes.a.cloudpath: unknown protocol 'ftp'; known: {', '.join(load().schemes)}",
         "precomp.toml: volumes.b.compress: unknown compressor 'lz4'; known: br, gzip, zstd",
     ]
     code, out, _ = check(file, "--json", capsys=capsys)
