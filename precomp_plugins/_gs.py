@@ -1,5 +1,6 @@
 """The store of `gs://`: objects of Google Storage below one folder of a bucket."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +11,8 @@ from precomp.memory import check_key
 from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._gs_identity import find_identity
 from precomp_plugins._gs_objects import Objects
-from precomp_plugins._gs_ranges import cut, spans
 from precomp_plugins._gs_upload import Upload
+from precomp_plugins._http_parts import cut, joined
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -58,20 +59,20 @@ class GsStore:
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts of the object as stored, all of one generation; None means absent."""
-        wanted, target = spans(ranges), self._objects.target(key)
+        wanted, target = joined(ranges) or [ByteRange(0, 0)], self._objects.target(key)
         for _ in range(_LOOKS):
             first = self._get_part(key, target, wanted[0])
             if first is None:
                 return None
             same = f"{target}&generation={first.version}"  # which is absent once it is replaced
-            parts = [first]
+            parts = [(wanted[0].start, first)]
             for span in wanted[1:]:
                 part = self._get_part(key, same, span)
                 if part is None or part.version != first.version:
                     break
-                parts.append(part)
+                parts.append((span.start, part))
             else:
-                return cut(ranges, wanted, parts)
+                return [cut(parts, one) for one in ranges]
         raise StoreError(
             f"{self._objects.place}{key}: it was replaced {_LOOKS} times while it was read; read it when "
             "nobody writes, or read whole chunks"
@@ -97,13 +98,22 @@ class GsStore:
             for key, target in targets.items():
                 self._delete(key, target)
             return
+        stop = threading.Event()
+
+        def delete(key: str, target: str) -> None:
+            if not stop.is_set():
+                try:
+                    self._delete(key, target)
+                except BaseException:
+                    stop.set()
+                    raise
+
         with ThreadPoolExecutor(min(self.workers, len(targets)), "precomp-gs") as pool:
             try:
-                for _ in pool.map(self._delete, targets, targets.values()):
-                    pass
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+                for done in [pool.submit(delete, *item) for item in targets.items()]:
+                    done.result()
+            finally:
+                stop.set()  # an interrupt ends the others too
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, page by page."""

@@ -71,27 +71,28 @@ def _nobody(why: str) -> Identity:
 
 def _of_secret(secret: Secret) -> Identity:
     kind = secret.required("type")
-    fields = {**secret.values}
-    try:
-        if kind == "service_account":
-            email = secret.required("client_email")
-            made = service_account.Credentials.from_service_account_info(fields, scopes=_SCOPES)
-            return Identity(
-                made, f"the service account {email} of {secret.origin}", secret.text("project_id")
-            )
-        if kind == "authorized_user":
-            made = google.oauth2.credentials.Credentials.from_authorized_user_info(fields)
-            return Identity(made, f"the user of {secret.origin}", secret.text("quota_project_id"))
-    except ValueError as error:
-        # Not chained: what cannot be read may be quoted by the cause. What google-auth misses, it names.
-        missing = str(error) if isinstance(error, google.auth.exceptions.MalformedError) else ""
-        what = missing if "missing fields" in missing else "its private_key cannot be read"
+    if kind == "authorized_user":
+        fields = {name: secret.required(name) for name in ("client_id", "client_secret", "refresh_token")}
+        made = google.oauth2.credentials.Credentials.from_authorized_user_info(fields)
+        return Identity(made, f"the user of {secret.origin}", secret.text("quota_project_id"))
+    if kind != "service_account":
         raise CredentialsError(
-            f"{secret.origin}: expected the file of a {kind}, as Google makes it: {what}; download it again"
+            f"{secret.origin}: type: expected service_account or authorized_user, found {kind!r}; for other "
+            f"kinds of credentials leave this file out and set {_FILE}"
+        )
+    fields = {name: secret.required(name) for name in ("client_email", "private_key", "token_uri")}
+    optional = {name: secret.text(name) for name in ("private_key_id", "project_id", "universe_domain")}
+    fields |= {name: text for name, text in optional.items() if text is not None}
+    try:
+        made = service_account.Credentials.from_service_account_info(fields, scopes=_SCOPES)
+    except ValueError:
+        # Not chained: the cause may quote what it cannot read.
+        raise CredentialsError(
+            f"{secret.origin}: private_key: expected a key in PEM, found what cannot be read; "
+            "download the file again"
         ) from None
-    raise CredentialsError(
-        f"{secret.origin}: type: expected service_account or authorized_user, found {kind!r}; for other "
-        f"kinds of credentials leave this file out and set {_FILE}"
+    return Identity(
+        made, f"the service account {fields['client_email']} of {secret.origin}", secret.text("project_id")
     )
 
 
@@ -116,7 +117,8 @@ def _nothing_found(bucket: str, error: Exception) -> str:
         "the login of gcloud (gcloud auth application-default login)",
         "the metadata service of a machine in Google's cloud",
     ]
+    told = f": {error}" if variable else ""
     return (
-        f"gs://{bucket}: no credentials were found in any of: {'; '.join(places)}: {error}; put a service "
+        f"gs://{bucket}: no credentials were found in any of: {'; '.join(places)}{told}; put a service "
         "account's file in the first of these places, or set the option anonymous = true for a public bucket"
     )

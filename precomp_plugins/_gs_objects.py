@@ -10,7 +10,6 @@ from precomp.memory import check_key
 from precomp.retry import Limits, TransientError
 from precomp_plugins._gs_answers import failure, part_of, says_no_bucket, whole
 from precomp_plugins._gs_identity import Identity
-from precomp_plugins._gs_list import Page, list_page
 from precomp_plugins._gs_session import Answer, Session
 from precomp_plugins._gs_upload import MARK, Upload
 
@@ -21,6 +20,7 @@ __all__ = ["Objects"]
 
 # Without it the service unpacks what is stored as gzip, and then ignores Range.
 _HEADERS = {"accept-encoding": "gzip"}
+_PAGE = 1000  # names; the service gives no more at once
 
 
 class Objects:
@@ -104,14 +104,17 @@ class Objects:
         if answer.status not in (200, 204):
             self._expect_absent(limits, "deleted", key, answer)
 
-    def page(self, limits: Limits, prefix: str, token: str | None) -> Page:
+    def page(self, limits: Limits, prefix: str, token: str | None) -> tuple[list[str], str | None]:
         """Return one page of the names that start with `prefix`, and the token of the next."""
-        client, user_project = self.connected().client, self._options.user_project
-        found = list_page(client, self._path.bucket, user_project, self._prefix + prefix, token, limits)
-        if isinstance(found, Answer):
-            raise self._failure("listed", f"{prefix}*", found)
-        names, after = found
-        return [name[len(self._prefix) :] for name in names], after
+        after = "" if token is None else f"&pageToken={quote(token, safe='')}"
+        query = f"prefix={quote(self._prefix + prefix, safe='')}&maxResults={_PAGE}{after}"
+        target = f"{self._objects}?{query}&fields=items(name),nextPageToken{self._pays}"
+        answer = self._send(limits, "GET", target, {})
+        if answer.status != 200:
+            raise self._failure("listed", f"{prefix}*", answer)
+        found = _decoded(answer)
+        names = [one["name"] for one in found.get("items") or ()]
+        return [name[len(self._prefix) :] for name in names], found.get("nextPageToken") or None
 
     def condition_failed(self, key: str, condition: Condition) -> NoReturn:
         """Raise the error for a condition that does not hold."""

@@ -11,12 +11,13 @@ import google.auth.exceptions
 import urllib3
 from google.auth.transport.urllib3 import Request
 from google.cloud import storage
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, SSLError
 
 from precomp.errors import CredentialsError, StoreError
 from precomp.retry import Limits, TransientError
 from precomp_plugins._gs_identity import EMULATOR, Identity
 from precomp_plugins._gs_network import Network
+from precomp_plugins._http_errors import transport_failure
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -41,7 +42,6 @@ class Session:
     """What one process has open. Safe to share between threads; a child made by fork needs its own.
 
     Attributes:
-        client: google-cloud-storage's, for what it does better.
         base: the path of the API, `` for Google's own.
     """
 
@@ -52,8 +52,7 @@ class Session:
         self._network = Network(options.timeout, _CONNECTIONS)
         self._token_request = Request(self._network)
         self._lock = threading.Lock()
-        self.client = _client(identity, options, place)
-        endpoint = self.client.api_endpoint
+        self._endpoint = endpoint = _endpoint(identity, options, place)
         self.base = urlsplit(endpoint).path.rstrip("/")
         self._pool = self._network.pool(endpoint)
         # A proxy for plain http wants to see the whole address.
@@ -113,16 +112,15 @@ class Session:
                 raise
             finally:
                 response.release_conn()
+        except SSLError as error:
+            if not isinstance(error.args[0] if error.args else None, ssl.SSLCertVerificationError):
+                raise transport_failure(self._endpoint, error) from error
+            raise StoreError(
+                f"{self._place}: the service's certificate is not trusted: {error}; if it is right, name its "
+                "authority's file in the environment variable SSL_CERT_FILE"
+            ) from error
         except HTTPError as error:
-            reason = error.args[-1] if error.args else error
-            if isinstance(reason, ssl.SSLCertVerificationError) or isinstance(
-                error.__cause__, ssl.SSLCertVerificationError
-            ):
-                raise StoreError(
-                    f"{self._place}: the service's certificate is not trusted: {error}; if it is right, name "
-                    "its authority's file in the environment variable SSL_CERT_FILE"
-                ) from error
-            raise TransientError(f"{type(error).__name__}: {error}") from error
+            raise transport_failure(self._endpoint, error) from error
         return Answer(response.status, response.headers, data)
 
     def _login(self, refused: dict[str, str] | None = None) -> dict[str, str]:
@@ -163,8 +161,11 @@ def _body(response: Any, limits: Limits) -> bytes:
     parts: list[bytes] = []
     while part := response.read1(_PIECE, decode_content=False):
         parts.append(part)
-        if time.monotonic() > limits.until:
+        left = limits.until - time.monotonic()
+        if left <= 0:
             raise TransientError(f"the answer was still coming in after {sum(map(len, parts))} bytes")
+        if left < limits.timeout and (sock := getattr(response.connection, "sock", None)) is not None:
+            sock.settimeout(left)
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     announced = response.headers.get("content-length")
     if announced is not None and response.status != 204 and int(announced) != len(data):
@@ -172,17 +173,21 @@ def _body(response: Any, limits: Limits) -> bytes:
     return data
 
 
-def _client(identity: Identity, options: "GsOptions", place: str) -> Any:
-    endpoint = options.endpoint_url or os.environ.get(EMULATOR) or None
-    if endpoint and "://" not in endpoint:
-        endpoint = f"http://{endpoint}"
-    given = {"api_endpoint": endpoint.rstrip("/")} if endpoint else {}
-    universe = getattr(identity.credentials, "universe_domain", None)
+def _endpoint(identity: Identity, options: "GsOptions", place: str) -> str:
+    """Return where the service is, as google-cloud-storage makes it of options, environment and universe."""
+    given = options.endpoint_url or os.environ.get(EMULATOR)
+    if given and "://" not in given:
+        given = f"http://{given}"
+    wanted = {
+        "api_endpoint": given and given.rstrip("/"),
+        "universe_domain": getattr(identity.credentials, "universe_domain", None),
+    }
     try:
-        return storage.Client(
+        client = storage.Client(
             project=identity.project,
             credentials=identity.credentials,
-            client_options={**given, "universe_domain": universe} if universe else given,
+            client_options={name: value for name, value in wanted.items() if value},
         )
     except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
         raise CredentialsError(f"{place}: {identity.who} cannot be used there: {error}") from error
+    return str(client.api_endpoint)

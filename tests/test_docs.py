@@ -8,7 +8,15 @@ from types import ModuleType
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["README.md", "docs/index.md", "docs/guide.md", "docs/config.md", "docs/cache.md", "docs/plugins.md"]
+PAGES = [
+    "README.md",
+    "docs/index.md",
+    "docs/guide.md",
+    "docs/config.md",
+    "docs/cache.md",
+    "docs/gs.md",
+    "docs/plugins.md",
+]
 # Whose code is in packages of its own: test_writing_pages runs it.
 WITH_PACKAGES = ["docs/writing-a-protocol.md", "docs/writing-a-codec.md"]
 # A block of TOML that starts with the name of a file, `# precomp.toml`, is written to it.
@@ -22,6 +30,8 @@ def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert blocks
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PRECOMP_CONFIG", raising=False)
+    if "gs://my-lab/" in text:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket_of_google("my-lab"))
     module = ModuleType("the_code_of_a_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks:
@@ -31,6 +41,17 @@ def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         lines_before = text.count("\n", 0, block.start(2))
         # Empty lines in front make a traceback name the line of the page.
         exec(compile("\n" * lines_before + block[2], str(ROOT / page), "exec"), vars(module))
+
+
+def bucket_of_google(name: str) -> str:
+    """Empty a bucket, or make it, and return the address of the server that has it."""
+    from servers.gs import gs_server
+
+    client = gs_server().client
+    bucket = client.lookup_bucket(name) or client.create_bucket(name)
+    for blob in client.list_blobs(bucket):
+        blob.delete()
+    return gs_server().url
 
 
 def test_every_page_with_code_is_run() -> None:
