@@ -54,6 +54,8 @@ class ProtocolPlugin:
             better, see `precomp.interfaces.UsesWorkers`.
         requires: the modules of its SDK, `("boto3",)`. They are looked for and not imported, so that
             `precomp plugins` can tell what is missing; a dotted name imports what stands before the dot.
+        read_only: True where nothing can be written; a write is then refused before anything is asked of
+            the store, whose own writes have to raise ReadOnlyError all the same.
     """
 
     scheme: str
@@ -63,6 +65,7 @@ class ProtocolPlugin:
     compress: str | None = None
     workers: int | None = None
     requires: tuple[str, ...] = ()
+    read_only: bool = False
 
 
 @attrs.frozen

@@ -40,6 +40,7 @@ WELL_KNOWN_SCHEMES = frozenset({"boss", "file", "gs", "http", "https", "mem", "s
 
 _WINDOWS = os.name == "nt"
 _SCHEME = r"[A-Za-z][A-Za-z0-9+.-]+"  # RFC 3986; two letters at least, one is a Windows drive
+_USER = re.compile(r"(?<=://)[^/@\s]+(?=@)")  # of user:password@host, which is not for everybody's eyes
 _ADDRESS = re.compile(f"({_SCHEME})://(.*)", re.DOTALL)
 _GRAMMAR = (
     "expected $PROTOCOL://$BUCKET/$DATASET/$LAYER (gs://bucket/dataset/layer, file:///data/dataset/layer) "
@@ -184,7 +185,8 @@ def is_scheme(text: str) -> bool:
 
 
 def _refused(text: object, problem: str) -> CloudPathError:
-    return CloudPathError(f"{text!r} is no cloudpath: {problem}; {_GRAMMAR}")
+    shown = _USER.sub("***", repr(text))
+    return CloudPathError(f"{shown} is no cloudpath: {problem}; {_GRAMMAR}")
 
 
 def _problem(scheme: str, part: str) -> str | None:

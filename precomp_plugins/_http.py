@@ -7,7 +7,7 @@ from functools import partial
 from typing import NoReturn, TypeVar
 from urllib.parse import quote
 
-from precomp.errors import ReadOnlyError, StoreError, UnsupportedError
+from precomp.errors import CloudPathError, ReadOnlyError, StoreError, UnsupportedError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Modify, Stat
 from precomp.memory import check_key
 from precomp.retry import Limits, RetryPolicy, TransientError
@@ -62,13 +62,17 @@ class HttpStore:
     @classmethod
     def opened(cls, path: CloudPath, options: HttpOptions) -> "HttpStore":
         """Return the store of a layer's folder."""
-        host = path.bucket.rpartition("@")[2]
-        place = str(path._replace(bucket=host))
+        host = path.bucket
+        if "@" in host:  # of CloudVolume's own path it was taken
+            raise CloudPathError(
+                f"{path.scheme}://***@{host.rpartition('@')[2]}: expected an address without a user, as "
+                "it is shown in errors; give the login in the option hosts"
+            )
         lone_percent = re.compile(r"%(?![0-9A-Fa-f]{2})")
         folder = quote(lone_percent.sub("%25", path.path), safe=f"{_PLAIN}+%~")
         base = f"{path.scheme}://{host}/{folder}/" if folder else f"{path.scheme}://{host}/"
         policy = RetryPolicy(options.max_attempts, options.timeout)
-        return cls(place, base, Client(options, Logins.of(path, options)), policy, options.concurrency)
+        return cls(str(path), base, Client(options, Logins.of(path, options)), policy, options.concurrency)
 
     def __repr__(self) -> str:
         return f"HttpStore({self._place!r})"

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -11,7 +11,7 @@ from precomp import credentials
 from precomp.errors import CredentialsError
 from precomp.interfaces import CloudPath
 from precomp.jsonio import attempt
-from precomp.jsonio.secrets import is_secret
+from precomp.jsonio.secrets import is_secret, masked
 from precomp_plugins._http_options import HostOptions, HttpOptions
 
 __all__ = ["Logins", "host_of"]
@@ -56,14 +56,9 @@ class Logins:
         secret = credentials.find("http", given=options.secrets)
         if secret is not None:
             for host, fields in secret.values.items():
-                known[host.lower()] = _of_secret(f"{secret.origin}: {host}", fields)
+                known[_host(path, host)] = _of_secret(f"{secret.origin}: {host}", fields)
         for host, login in options.hosts.items():
-            known[host.lower()] = _headers(f"hosts: {host}", login)
-        user, at, _ = path.bucket.rpartition("@")
-        if at:
-            name, _, password = user.partition(":")
-            login = HostOptions(user=unquote(name), password=unquote(password))
-            known[host_of(f"{path.scheme}://{path.bucket}")] = _headers("the cloudpath", login)
+            known[_host(path, host)] = _headers(f"hosts: {host}", login)
         return cls(common, known)
 
     def headers(self, url: str) -> dict[str, str]:
@@ -80,6 +75,15 @@ class Logins:
             f"asked without a login, as none is known for the host {host}; give one as "
             f"options={{'hosts': {{'{host}': {{'token': ...}}}}}} (or 'user' and 'password'), or in {files}"
         )
+
+
+def _host(path: CloudPath, host: str) -> str:
+    if not host or "/" in host or "@" in host:
+        raise CredentialsError(
+            f"{path.scheme}: expected a login below the name of a host, as in "
+            f"{{'data.example.org': {{'token': '...'}}}}, found {masked(host, ())!r}"
+        )
+    return host_of(f"{path.scheme}://{host}")
 
 
 def _of_secret(origin: str, fields: Any) -> tuple[Mapping[str, str], str]:

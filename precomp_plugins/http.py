@@ -28,7 +28,12 @@ def precomp_register_protocols() -> Iterable[ProtocolPlugin]:
     """Return the protocols `http` and `https`."""
     return [
         ProtocolPlugin(
-            scheme, open_store, options=HttpOptions, install_hint=_INSTALL, workers=16, requires=("urllib3",)
+            scheme,
+            open_store,
+            options=HttpOptions,
+            install_hint=_INSTALL,
+            requires=("urllib3",),
+            read_only=True,
         )
         for scheme in ("http", "https")
     ]

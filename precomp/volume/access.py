@@ -141,11 +141,12 @@ class Access(Properties, Switches):
         """Store a 3D or 4D array of exactly the box's shape and the volume's dtype, or a scalar.
 
         Raises ArgumentError, OutOfBoundsError, AlignmentError, all before anything is written;
-        EmptyVolumeError where a missing chunk would be written in part; StoreError.
+        EmptyVolumeError where a missing chunk would be written in part; StoreError, ReadOnlyError.
         """
         self._write(index, value, self._mip)
 
     def _write(self, index: Any, value: ArrayLike, mip: int) -> None:
+        self._layer.check_writable()
         io, settings = self._layer.scale(mip), self._settings
         request = parse_index(index, io.grid.offset, io.grid.stop, io.info.num_channels)
         array = as_voxels(value, request.shape, io.info.dtype)

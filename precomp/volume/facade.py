@@ -16,7 +16,7 @@ from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.document import InfoDocument
 from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
-from precomp.volume.options import Options
+from precomp.volume.options import Options, take_user
 from precomp.volume.properties import Mip
 from precomp.volume.pyramid import as_new_layer, fill_mips
 from precomp.volume.segments import Segments
@@ -116,7 +116,8 @@ class CloudVolume(Access, Documents, Segments):
             cache_bytes=cache_bytes,
             cache_validate=cache_validate,
         )
-        path, plugins_used = url.parse(cloudpath), plugins.chosen(registry)
+        path, options = take_user(url.parse(cloudpath), options)
+        plugins_used = plugins.chosen(registry)
         self._options = Options.given(path.scheme, options, secrets)
         self._open(path, plugins_used, info, provenance)
         self.compress = compress

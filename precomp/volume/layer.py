@@ -10,6 +10,7 @@ from precomp.errors import (
     ChunkDecodeError,
     InfoError,
     InfoNotFoundError,
+    ReadOnlyError,
     UnknownProtocolError,
     UnsupportedError,
 )
@@ -228,6 +229,14 @@ class Layer:
         if found is None or found.info is not info:
             found = self._scales[mip] = self._open_scale(info, mip)
         return found
+
+    def check_writable(self) -> None:
+        """Raise ReadOnlyError where nothing can be written; before a chunk is read to be written in part."""
+        if self.protocol.read_only:
+            raise ReadOnlyError(
+                f"{self.path}: {self.path.scheme} is read only, and nothing was sent; open the layer by the "
+                "protocol of its store"
+            )
 
     def _open_scale(self, info: VolumeInfo, mip: int) -> ScaleIO:
         scale = info.scales[mip]

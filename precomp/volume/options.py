@@ -3,17 +3,19 @@
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 
 from precomp.errors import ArgumentError, ConfigError, CredentialsError
+from precomp.interfaces import CloudPath
 from precomp.jsonio import attempt
 from precomp.jsonio.problems import member
 from precomp.jsonio.secrets import hidden, secrets_in
 from precomp.plugins import Registry
 from precomp.plugins.portable import left_out, portable
 
-__all__ = ["Options"]
+__all__ = ["Options", "take_user"]
 
 
 def _table(given: Any) -> Mapping[str, Any]:
@@ -96,6 +98,26 @@ class Options:
             lines = [f"{_place(places, path, missing)}{path}: {text}" for path, text in found]
             raise ConfigError(hidden("\n".join(lines), secrets))
         return record
+
+
+def take_user(path: CloudPath, options: Any) -> tuple[CloudPath, Any]:
+    """Return the path without the user of `https://user:password@host/...`, and options with it.
+
+    A path is shown, pickled and made a folder of; options know what is secret. Raises ArgumentError.
+    """
+    user, at, host = path.bucket.rpartition("@")
+    if not at or path.scheme not in ("http", "https"):
+        return path, options
+    name, _, password = user.partition(":")
+    table = _table(options)
+    hosts = _table(table.get("hosts"))
+    if host in hosts:
+        raise ArgumentError(
+            f"{path.scheme}://{host}: given two logins, one before its name and one in options['hosts']; "
+            "leave one of them out"
+        )
+    login = {"user": unquote(name), "password": unquote(password)}
+    return path._replace(bucket=host), {**table, "hosts": {**hosts, host: login}}
 
 
 def _takes_secrets(kind: type[Any] | None) -> bool:

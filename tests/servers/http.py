@@ -3,12 +3,16 @@
 import hashlib
 import os
 import re
+import ssl
 import threading
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
+
+CERTIFICATE = Path(__file__).parent / "localhost.pem"
+"""Certificate and key for 127.0.0.1 and localhost, signed by itself; not secret."""
 
 
 class Seen(NamedTuple):
@@ -36,7 +40,8 @@ class HttpServer:
         range_of: how a range that is asked for is changed before it is served.
     """
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], tls: bool = False) -> None:
+        """`tls` serves https, with the certificate CERTIFICATE."""
         self.root = Path(root)
         self.seen: list[Seen] = []
         self.ranges = self.etags = self.lengths = self.head = True
@@ -47,6 +52,11 @@ class HttpServer:
         self.range_of = lambda start, stop: (start, stop)
         handler = type("Handler", (_Handler,), {"web": self})
         self._server = _Server(("127.0.0.1", 0), handler)
+        self._scheme = "https" if tls else "http"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), name="http-server")
 
@@ -56,7 +66,7 @@ class HttpServer:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}"
+        return f"{self._scheme}://{self.host}"
 
     def __enter__(self) -> Self:
         self._thread.start()
