@@ -98,7 +98,7 @@ def _opened(
         claim(records, folder, path, origin)
     elif not claimed_by(records, folder, path, origin):
         return None
-    return CacheFolder(folder, chunks, records, registry.suffixes, limit)
+    return CacheFolder(folder, chunks, registry.suffixes, limit)
 
 
 def _local(folder: str, registry: Registry) -> Store:

@@ -31,7 +31,6 @@ class CacheFolder:
     Args:
         path: of the folder.
         chunks: a store of local files there.
-        records: a store of local files in its hidden folder.
         suffixes: which a file's name has for each Content-Encoding; the first is written.
         limit: bytes of kept objects at the most; None for any number.
     """
@@ -40,12 +39,11 @@ class CacheFolder:
         self,
         path: str,
         chunks: Store,
-        records: Store,
         suffixes: Mapping[str, Sequence[str]],
         limit: int | None,
     ) -> None:
         self.path, self.limit = path, limit
-        self._chunks, self._records = chunks, Records(records)
+        self._chunks, self._records = chunks, Records(f"{path}/{HIDDEN}/records")
         self._ledger = Ledger(f"{path}/{HIDDEN}/ledger")
         self._suffix_of = {None: ""} | {encoding: known[0] for encoding, known in suffixes.items() if known}
         self._suffixes = tuple(suffix for known in suffixes.values() for suffix in known)
@@ -94,12 +92,13 @@ class CacheFolder:
 
     def keep(self, key: str, token: int, blob: Blob) -> None:
         """Keep an object that was fetched since `token`, unless it was written meanwhile."""
-        if blob.content_encoding not in self._suffix_of or self._too_large(blob):
+        if not self._fits(blob):
             return
+        record = Record.of(key, blob)
         with suppress(TimeoutError), self._ledger.locked(_TO_KEEP) as pages:
             slot = pages.slot(key)
             if slot.generation == token and not slot.is_open:
-                self._store(pages, key, blob)
+                self._store(pages, record, blob)
 
     def begin(self, keys: Iterable[str]) -> Mapping[str, int]:
         """Drop objects that are about to be written or deleted; return what `end` wants."""
@@ -113,21 +112,21 @@ class CacheFolder:
         return begun
 
     def end(self, begun: Mapping[str, int], blob: Blob | None = None) -> None:
-        """Say that the write is over; `blob` is what was stored, None where that is nothing or not known."""
+        """Say that the write is over; `blob` is what the one key holds now; None: nothing, or unknown."""
+        record = None if blob is None or not self._fits(blob) else Record.of(next(iter(begun)), blob)
         with self._ledger.locked(_TO_DROP) as pages:
             for key, generation in begun.items():
                 before = pages.slot(key)
                 pages.set_slot(key, before.ended())
                 alone = before.generation == generation and before.writers == 1
-                usable = blob is not None and blob.content_encoding in self._suffix_of
-                if blob is not None and usable and alone and not self._too_large(blob):
-                    self._store(pages, key, blob)
+                if blob is not None and record is not None and alone:
+                    self._store(pages, record, blob)
                 else:
                     self._remove(pages, key)  # of two who wrote at once nobody knows who was the last
 
     def holds(self, key: str) -> bool:
-        """Whether something is kept under a key, whole or not."""
-        return self._chunks.stat(key) is not None and self._records.get(key) is not None
+        """Whether something is kept under a key, or may be: no object is there without its record."""
+        return self._records.has(key)
 
     def drop(self, keys: Iterable[str]) -> None:
         """Drop kept objects, and what others are fetching of them now."""
@@ -164,35 +163,37 @@ class CacheFolder:
         """Drop such a copy."""
         self._chunks.delete([key])
 
-    def _too_large(self, blob: Blob) -> bool:
-        return self.limit is not None and memoryview(blob.data).nbytes > self.limit
+    def _fits(self, blob: Blob) -> bool:
+        small = self.limit is None or memoryview(blob.data).nbytes <= self.limit
+        return small and blob.content_encoding in self._suffix_of
 
-    def _store(self, pages: Pages, key: str, blob: Blob) -> None:
-        record = Record.of(key, blob)
-        self._remove(pages, key)
+    def _store(self, pages: Pages, record: Record, blob: Blob) -> None:
+        key = record.key
+        before = self._records.get(key)
         total = pages.total
         if total is None or (self.limit is not None and total + record.size > self.limit):
-            total = self._make_room(record.size)
+            total, before = self._make_room(record.size), None
         # In this order, whoever is killed in between leaves nothing that would be served or not counted.
         pages.total = total + record.size
         self._records.put(key, record)
         try:
             self._chunks.put(key, Blob(blob.data, blob.content_encoding))
         except BaseException:
-            pages.total = total
             with suppress(OSError):
-                self._records.remove(key)
+                self._remove(pages, key)
             raise
+        if before is not None:
+            pages.total = total + record.size - before.size
         self.touch(key, blob.content_encoding)
 
     def _remove(self, pages: Pages, key: str) -> None:
-        found = self._chunks.stat(key)
-        if found is not None:
-            self._chunks.delete([key])
-            total = pages.total
-            if total is not None:
-                pages.total = total - found.size
+        if not self._records.has(key):
+            return
+        record, total = self._records.get(key), pages.total
+        self._chunks.delete([key])
         self._records.remove(key)
+        if record is not None and total is not None:
+            pages.total = total - record.size
 
     def _measured(self) -> int:
         return sum(entry.size for entry in self.entries())

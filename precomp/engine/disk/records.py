@@ -4,17 +4,22 @@ It holds a checksum of the object. So a record and an object that do not belong 
 between the two, or two wrote at once), and one that the disk damaged, are found and never served.
 """
 
+import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from isal import isal_zlib
 
 from precomp import jsonio
 from precomp.errors import StoreError
-from precomp.interfaces import Blob, Store
+from precomp.files import replace_file
+from precomp.interfaces import Blob
 
 __all__ = ["Record", "Records"]
 
 _FORMAT = 1
+_LONGEST = 2**16  # bytes of a record
+_BINARY = getattr(os, "O_BINARY", 0)
 
 
 class Record(NamedTuple):
@@ -61,31 +66,52 @@ class Record(NamedTuple):
 
 
 class Records:
-    """The records of one cache folder, in a store of their own. Raises StoreError."""
+    """The records of one cache folder, below `root`. Failures are plain OSErrors.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    Not in a store: what is here has one name each and is asked for with every chunk.
+    """
+
+    def __init__(self, root: str) -> None:
+        self._root = root
 
     def get(self, key: str) -> Record | None:
         """Return what is known of a kept object; None where that is nothing, or nothing that can be read."""
-        blob = self._store.get(f"records/{key}")
-        if blob is None:
+        try:
+            fd = os.open(f"{self._root}/{key}", os.O_RDONLY | _BINARY)
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            form, *fields = jsonio.loads(bytes(blob.data), key, StoreError)
+            data = os.read(fd, _LONGEST)
+        finally:
+            os.close(fd)
+        try:
+            form, *fields = jsonio.loads(data, key, StoreError)
             return Record(*fields) if form == _FORMAT else None
         except (StoreError, TypeError, ValueError):
             return None  # damaged, so that the object counts as not kept and is fetched again
 
+    def has(self, key: str) -> bool:
+        """Whether there is a record, readable or not."""
+        return os.path.exists(f"{self._root}/{key}")
+
     def put(self, key: str, record: Record) -> None:
         """Write down what is known."""
-        self._store.put(f"records/{key}", Blob(jsonio.dumps([_FORMAT, *record], compact=True)))
+        path = f"{self._root}/{key}"
+        text = jsonio.dumps([_FORMAT, *record], compact=True)
+        try:
+            replace_file(path, text)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            replace_file(path, text)
 
     def remove(self, key: str) -> None:
         """Forget it."""
-        self._store.delete([f"records/{key}"])
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(f"{self._root}/{key}")
 
     def remove_all(self, prefix: str) -> None:
-        """Forget all whose keys start with `prefix`, those without an object too."""
-        for key in list(self._store.list(f"records/{prefix}")):
-            self._store.delete([key])
+        """Forget all whose keys start with `prefix`, a folder with its slash or '', and unfinished ones."""
+        for folder, _, names in os.walk(f"{self._root}/{prefix}"):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{name}")
