@@ -1,5 +1,6 @@
 """The store of `gs://`: objects of Google Storage below one folder of a bucket."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
 from precomp.retry import Limits, RetryPolicy
-from precomp_plugins._gs_identity import find_identity
+from precomp_plugins._gs_identity import EMULATOR, find_identity
 from precomp_plugins._gs_objects import Objects
 from precomp_plugins._gs_upload import Upload
 from precomp_plugins._http_parts import cut, joined
@@ -33,6 +34,7 @@ class GsStore:
 
     Attributes:
         workers: how many threads pay, as requests wait for the network.
+        origin: the address of the service where it is not Google's.
     """
 
     def __init__(self, path: CloudPath, options: "GsOptions") -> None:
@@ -41,6 +43,7 @@ class GsStore:
         self._objects = Objects(path, options, find_identity(path.bucket, options))
         self._retry = RetryPolicy(options.max_attempts, options.timeout)
         self.workers = options.concurrency
+        self.origin = (options.endpoint_url or os.environ.get(EMULATOR) or "").rstrip("/")
 
     def __repr__(self) -> str:
         return f"GsStore({str(self._path)!r})"

@@ -13,6 +13,7 @@ from precomp.interfaces.stores import (
     Store,
     SupportsCutout,
     SupportsUpdate,
+    TellsOrigin,
     UsesSuffixes,
     UsesWorkers,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "Store",
     "SupportsCutout",
     "SupportsUpdate",
+    "TellsOrigin",
     "UsesSuffixes",
     "UsesWorkers",
 ]

@@ -14,6 +14,7 @@ __all__ = [
     "Store",
     "SupportsCutout",
     "SupportsUpdate",
+    "TellsOrigin",
     "UsesSuffixes",
     "UsesWorkers",
 ]
@@ -95,6 +96,16 @@ class UsesSuffixes(Protocol):
 
     def set_suffixes(self, suffixes: Mapping[str, Sequence[str]]) -> None:
         """Take the table encoding -> suffixes, `{"gzip": (".gz",), ...}`; the first is written."""
+        ...
+
+
+@runtime_checkable
+class TellsOrigin(Protocol):
+    """A store whose cloudpath says not all of where it is: other services may have the same buckets."""
+
+    @property
+    def origin(self) -> str:
+        """The address of the service, empty for the usual one; caches keep one apart from another."""
         ...
 
 

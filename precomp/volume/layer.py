@@ -116,9 +116,9 @@ class Layer:
         return folder
 
     def origin(self, path: CloudPath) -> str:
-        """What tells services apart that serve the same cloudpath; empty for the usual one."""
-        found = getattr(self._remote(path).store, "origin", None)
-        return found if isinstance(found, str) else ""
+        """What tells services apart that serve one cloudpath (see TellsOrigin); empty for the usual one."""
+        origin: str = getattr(self._remote(path).store, "origin", "")
+        return origin
 
     def _open(self, path: CloudPath) -> Objects:
         if path.scheme not in self._options:
