@@ -13,7 +13,7 @@ from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._gs_identity import EMULATOR, find_identity
 from precomp_plugins._gs_objects import Objects
 from precomp_plugins._gs_upload import Upload
-from precomp_plugins._http_parts import cut, joined
+from precomp_plugins._http_parts import cut, encoding_of, joined
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -126,11 +126,10 @@ class GsStore:
 
     def stat(self, key: str) -> Stat | None:
         """Return size, generation and encoding; None means absent."""
-        fields = "size,generation,contentEncoding"
-        found = self._insist(key, lambda limits: self._objects.look(limits, key, fields))
+        found = self._insist(key, lambda limits: self._objects.look(limits, key, "contentEncoding"))
         if found is None:
             return None
-        return Stat(int(found["size"]), str(found["generation"]), found.get("contentEncoding") or None)
+        return Stat(int(found["size"]), str(found["generation"]), encoding_of(found.get("contentEncoding")))
 
     def _get_part(self, key: str, target: str, wanted: ByteRange) -> Blob | None:
         if wanted.start < 0:

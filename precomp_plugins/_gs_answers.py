@@ -11,6 +11,7 @@ from precomp.interfaces import Blob, ByteRange
 from precomp.retry import RETRIED_STATUS, TransientError, retry_after
 from precomp_plugins._gs_identity import Identity
 from precomp_plugins._gs_session import Answer
+from precomp_plugins._http_parts import encoding_of
 
 __all__ = ["checksum", "failure", "part_of", "says_no_bucket", "whole"]
 
@@ -91,7 +92,7 @@ def _blob(answer: Answer, data: Any, size: int | None) -> Blob:
     headers = answer.headers
     return Blob(
         memoryview(data),
-        headers.get("content-encoding"),
+        encoding_of(headers.get("content-encoding")),
         headers.get("content-type"),
         headers.get("cache-control"),
         headers.get("x-goog-generation"),

@@ -22,6 +22,7 @@ __all__ = ["EMULATOR", "Identity", "find_identity"]
 
 EMULATOR = "STORAGE_EMULATOR_HOST"
 _FILE = "GOOGLE_APPLICATION_CREDENTIALS"
+_NOT_FOUND = "Your default credentials were not found"  # any other text of google-auth tells of broken ones
 _SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
 
 
@@ -58,10 +59,11 @@ def find_identity(bucket: str, options: "GsOptions") -> Identity:
     if found is None:
         try:
             found = _of_google_auth()
-        except google.auth.exceptions.DefaultCredentialsError as error:
-            if options.endpoint_url is not None and not os.environ.get(_FILE):
+        except (google.auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
+            none = str(error).startswith(_NOT_FOUND)
+            if none and options.endpoint_url is not None:
                 return _nobody("as none were found and endpoint_url is given")
-            raise CredentialsError(_nothing_found(bucket, error)) from error
+            raise CredentialsError(_nothing_found(bucket, "" if none else f": {error}")) from error
     return attrs.evolve(found, project=options.project or credentials.project_name() or found.project)
 
 
@@ -107,7 +109,7 @@ def _of_google_auth() -> Identity:
     return Identity(made, f"{email or type(made).__module__} of {origin}", project)
 
 
-def _nothing_found(bucket: str, error: Exception) -> str:
+def _nothing_found(bucket: str, problem: str) -> str:
     files = [f"the file {path}" for path in credentials.places("google", bucket)]
     variable = os.environ.get(_FILE)
     places = [
@@ -117,8 +119,7 @@ def _nothing_found(bucket: str, error: Exception) -> str:
         "the login of gcloud (gcloud auth application-default login)",
         "the metadata service of a machine in Google's cloud",
     ]
-    told = f": {error}" if variable else ""
     return (
-        f"gs://{bucket}: no credentials were found in any of: {'; '.join(places)}{told}; put a service "
+        f"gs://{bucket}: no credentials were found in any of: {'; '.join(places)}{problem}; put a service "
         "account's file in the first of these places, or set the option anonymous = true for a public bucket"
     )

@@ -2,7 +2,7 @@
 
 import json
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition
@@ -10,8 +10,9 @@ from precomp.memory import check_key
 from precomp.retry import Limits, TransientError
 from precomp_plugins._gs_answers import failure, part_of, says_no_bucket, whole
 from precomp_plugins._gs_identity import Identity
-from precomp_plugins._gs_session import Answer, Session
+from precomp_plugins._gs_session import Answer, Session, endpoint_of
 from precomp_plugins._gs_upload import MARK, Upload
+from precomp_plugins._http_parts import encoding_of
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -34,11 +35,13 @@ class Objects:
         self.place = f"{path}/"
         self._path, self._options, self._identity = path, options, identity
         self._prefix = f"{path.path}/" if path.path else ""
-        self._session = Session(identity, options, str(path))
+        self._endpoint = endpoint_of(identity, options, str(path))
+        self._session = self._new_session()
         bucket, pays = quote(path.bucket, safe=""), options.user_project
         self._pays = f"&userProject={quote(pays, safe='')}" if pays else ""
-        self._objects = f"{self._session.base}/storage/v1/b/{bucket}/o"
-        self._uploads = f"{self._session.base}/upload/storage/v1/b/{bucket}/o?uploadType=multipart"
+        base = urlsplit(self._endpoint).path.rstrip("/")
+        self._objects = f"{base}/storage/v1/b/{bucket}/o"
+        self._uploads = f"{base}/upload/storage/v1/b/{bucket}/o?uploadType=multipart"
         self._there = False  # whether the bucket is known to exist
 
     def target(self, key: str, query: str = "alt=media") -> str:
@@ -74,11 +77,12 @@ class Objects:
         self._expect_absent(limits, "read", key, answer)
         return None
 
-    def look(self, limits: Limits, key: str, fields: str) -> dict[str, Any] | None:
-        """Return what is known of an object besides its bytes; None means absent."""
+    def look(self, limits: Limits, key: str, *more: str) -> dict[str, Any] | None:
+        """Return size, generation and `more` of an object, where it has that; None means absent."""
+        fields = ",".join(("size", "generation", *more))
         answer = self._send(limits, "GET", self.target(key, f"fields={fields}"), {})
         if answer.status == 200:
-            return _decoded(answer)
+            return _decoded(answer, "size", "generation")
         self._expect_absent(limits, "looked at", key, answer)
         return None
 
@@ -89,10 +93,10 @@ class Objects:
         answer = self._send(limits, "POST", target, upload.headers, upload.body)
         if answer.status == 200:
             self._there = True
-            return str(_decoded(answer)["generation"])
+            return str(_decoded(answer, "generation")["generation"])
         if answer.status == 412 and condition is not None:
             # An earlier attempt whose answer was lost may have written what is there now.
-            found = self.look(limits, key, "generation,metadata") if upload.sent > 1 else None
+            found = self.look(limits, key, "metadata") if upload.sent > 1 else None
             if found is not None and (found.get("metadata") or {}).get(MARK) == upload.mark:
                 return str(found["generation"])
             self.condition_failed(key, condition)
@@ -113,8 +117,11 @@ class Objects:
         if answer.status != 200:
             raise self._failure("listed", f"{prefix}*", answer)
         found = _decoded(answer)
-        names = [one["name"] for one in found.get("items") or ()]
-        return [name[len(self._prefix) :] for name in names], found.get("nextPageToken") or None
+        try:
+            keys = [one["name"][len(self._prefix) :] for one in found.get("items") or ()]
+        except (TypeError, LookupError) as error:
+            raise TransientError("the answer is no list of names") from error
+        return keys, found.get("nextPageToken") or None
 
     def condition_failed(self, key: str, condition: Condition) -> NoReturn:
         """Raise the error for a condition that does not hold."""
@@ -126,8 +133,11 @@ class Objects:
     def connected(self) -> Session:
         """Return this process's session."""
         if not self._session.is_ours():
-            self._session = Session(self._identity, self._options, str(self._path))
+            self._session = self._new_session()
         return self._session
+
+    def _new_session(self) -> Session:
+        return Session(self._identity, self._endpoint, self._options.timeout, str(self._path))
 
     def _send(
         self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None = None
@@ -136,7 +146,7 @@ class Objects:
 
     def _nothing_of(self, limits: Limits, key: str, start: int) -> Blob | None:
         """Return no byte of an object that ends at or before `start`, with what is known of it."""
-        found = self.look(limits, key, "size,generation,contentEncoding,contentType,cacheControl")
+        found = self.look(limits, key, "contentEncoding", "contentType", "cacheControl")
         if found is None:
             return None
         size = int(found["size"])
@@ -144,7 +154,7 @@ class Objects:
             raise TransientError(f"it grew to {size} bytes while it was read")
         return Blob(
             b"",
-            found.get("contentEncoding") or None,
+            encoding_of(found.get("contentEncoding")),
             found.get("contentType") or None,
             found.get("cacheControl") or None,
             str(found["generation"]),
@@ -170,11 +180,13 @@ class Objects:
         return failure(doing, self.place + key, self._path.bucket, answer, self._identity)
 
 
-def _decoded(answer: Answer) -> dict[str, Any]:
+def _decoded(answer: Answer, *required: str) -> dict[str, Any]:
     try:
         found = json.loads(answer.data)
     except ValueError as error:
         raise TransientError(f"the answer is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise TransientError("the answer is no JSON object")
+    if not isinstance(found, dict) or not all(str(found.get(name, "")).isdecimal() for name in required):
+        raise TransientError(
+            f"the answer is no JSON object with numbers for {', '.join(required) or 'names'}"
+        )
     return found

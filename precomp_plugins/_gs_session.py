@@ -22,7 +22,7 @@ from precomp_plugins._http_errors import transport_failure
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
 
-__all__ = ["Answer", "Session"]
+__all__ = ["Answer", "Session", "endpoint_of"]
 
 _PIECE = 2**20  # bytes; no more is taken at once, so that the time can be looked at in between
 _CONNECTIONS = 256  # kept for each host; more threads than that take new ones again and again
@@ -39,21 +39,17 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """What one process has open. Safe to share between threads; a child made by fork needs its own.
+    """What one process has open. Safe to share between threads; a child made by fork needs its own."""
 
-    Attributes:
-        base: the path of the API, `` for Google's own.
-    """
-
-    def __init__(self, identity: Identity, options: "GsOptions", place: str) -> None:
+    def __init__(self, identity: Identity, endpoint: str, timeout: float, place: str) -> None:
+        """`endpoint`: as `endpoint_of` tells it; `place`: the layer, for errors."""
         self._pid = os.getpid()
         self._identity = identity
         self._place = place
-        self._network = Network(options.timeout, _CONNECTIONS)
+        self._endpoint = endpoint
+        self._network = Network(timeout, _CONNECTIONS)
         self._token_request = Request(self._network)
         self._lock = threading.Lock()
-        self._endpoint = endpoint = _endpoint(identity, options, place)
-        self.base = urlsplit(endpoint).path.rstrip("/")
         self._pool = self._network.pool(endpoint)
         # A proxy for plain http wants to see the whole address.
         behind = self._pool.proxy is not None and endpoint.startswith("http:")
@@ -168,12 +164,12 @@ def _body(response: Any, limits: Limits) -> bytes:
             sock.settimeout(left)
     data = parts[0] if len(parts) == 1 else b"".join(parts)
     announced = response.headers.get("content-length")
-    if announced is not None and response.status != 204 and int(announced) != len(data):
+    if announced is not None and response.status != 204 and announced != str(len(data)):
         raise TransientError(f"the answer was cut short: expected {announced} bytes, got {len(data)}")
     return data
 
 
-def _endpoint(identity: Identity, options: "GsOptions", place: str) -> str:
+def endpoint_of(identity: Identity, options: "GsOptions", place: str) -> str:
     """Return where the service is, as google-cloud-storage makes it of options, environment and universe."""
     given = options.endpoint_url or os.environ.get(EMULATOR)
     if given and "://" not in given:
@@ -183,7 +179,7 @@ def _endpoint(identity: Identity, options: "GsOptions", place: str) -> str:
         "universe_domain": getattr(identity.credentials, "universe_domain", None),
     }
     try:
-        client = storage.Client(
+        client = storage.Client(  # which opens nothing yet
             project=identity.project,
             credentials=identity.credentials,
             client_options={name: value for name, value in wanted.items() if value},

@@ -19,8 +19,12 @@ __all__ = ["GsOptions", "open_store", "precomp_register_protocols"]
 
 
 def _address(_: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value is not None and not value.startswith(("http://", "https://")):
+    if value is None:
+        return
+    if not value.startswith(("http://", "https://")):
         raise ValueError(f"{field.name}: expected an address that starts with https:// or http://")
+    if "@" in value:
+        raise ValueError(f"{field.name}: expected an address without a user in it; see docs/credentials.md")
 
 
 @attrs.frozen

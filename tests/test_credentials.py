@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 
 from precomp import CloudVolume, VolumeFactory, open_volume
@@ -246,6 +247,24 @@ def test_secrets_that_are_none_or_twice(registry: Registry) -> None:
     for wrong in (7, [SECRET], SECRET.encode()):
         text = failing(lambda wrong=wrong: CloudVolume(path, secrets=wrong, registry=registry), ArgumentError)  # type: ignore[misc]
         assert text.startswith("secrets: expected a dict of the fields of a secret file, or the path of one")
+
+
+def test_new_layers_and_copies_take_secrets(registry: Registry, tmp_path: Path) -> None:
+    voxels = np.full((8, 8, 8), 7, np.uint8)
+    made = CloudVolume.from_numpy(
+        voxels,
+        "lab://credentials/d/made",
+        secrets={"a": "made"},
+        options={"user": "grace"},
+        registry=registry,
+    )
+    assert opened[-1] == LabOptions("grace", {"a": "made"})
+    copy = made.transfer_to("lab://credentials/d/copied", secrets={"a": "copy"})
+    assert opened[-1] == LabOptions("ada", {"a": "copy"})
+    again = made.transfer_to("lab://credentials/d/copied", options={"user": "eve"})
+    assert opened[-1] == LabOptions("eve", None)
+    assert (copy[...] == 7).all()
+    assert (again[...] == 7).all()
 
 
 @pytest.mark.parametrize("scheme", ["file", "mem"])

@@ -298,20 +298,30 @@ def test_what_the_bare_sdk_stored_is_read(bucket: str) -> None:
 
 
 def test_exists_delete_and_transfer(bucket: str, tmp_path: Any) -> None:
-    registry = VolumeFactory.from_dict({"protocols": {"gs": options()}}).registry
     voxels = noise((40, 30, 20, 1))
-    vol = make(f"gs://{bucket}/ds/image", registry=registry)
-    vol[...] = voxels
+    vol = CloudVolume.from_numpy(
+        voxels,
+        f"gs://{bucket}/ds/image",
+        resolution=(8, 8, 40),
+        voxel_offset=(-5, 3, 100),
+        chunk_size=(16, 16, 16),
+        options=options(),
+    )
     assert set(vol.exists(vol.bounds).values()) == {True}
-    copies = [vol.transfer_to(path) for path in (f"gs://{bucket}/ds/copy", tmp_path / "ds" / "copy")]
+    copies = [
+        vol.transfer_to(f"gs://{bucket}/ds/copy", options=options()),
+        vol.transfer_to(tmp_path / "ds" / "copy"),
+    ]
     for copy in copies:
         np.testing.assert_array_equal(copy[...], voxels)
     vol.delete(vol.bounds)
     assert set(vol.exists(vol.bounds).values()) == {False}
     assert [blob.name for blob in gs_server().client.list_blobs(bucket, prefix="ds/image/")] == [
-        "ds/image/info"
+        "ds/image/info",
+        "ds/image/provenance",
     ]
-    back = copies[1].transfer_to(f"gs://{bucket}/ds/back")
+    registry = VolumeFactory.from_dict({"protocols": {"gs": options()}}).registry
+    back = CloudVolume(tmp_path / "ds" / "copy", registry=registry).transfer_to(f"gs://{bucket}/ds/back")
     np.testing.assert_array_equal(back[...], voxels)
 
 

@@ -278,3 +278,17 @@ def test_every_request_names_who_pays(front: GoogleFront, bucket: str) -> None:
     assert list(store.list("")) == ["k"]
     store.delete(["k", "l"])
     assert front.refused == 1
+
+
+def test_broken_ones_of_google_are_not_passed_over(front: GoogleFront, home: Path) -> None:
+    """Nobody is asked for instead, whatever the address."""
+    write(home / "gcloud" / "application_default_credentials.json", {"type": "service_account", "hunter2": 1})
+    said = refused(lambda: store_at(front))
+    assert "no credentials were found in any of" in said
+    assert "application_default_credentials.json" in said
+
+
+def test_an_address_with_a_user_is_refused() -> None:
+    address = "https://me:hunter2@host"
+    said = refused(lambda: CloudVolume("gs://b/d/l", options={"endpoint_url": address}), ValueError)
+    assert "without a user" in said

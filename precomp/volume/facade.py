@@ -1,6 +1,5 @@
 """CloudVolume: a Precomputed layer as something to index. A facade; it handles no bytes."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.document import InfoDocument
 from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
-from precomp.volume.options import Options, take_user
+from precomp.volume.options import Options, Secrets, take_user
 from precomp.volume.properties import Mip
 from precomp.volume.pyramid import as_new_layer, fill_mips
 from precomp.volume.segments import Segments
@@ -97,7 +96,7 @@ class CloudVolume(Access, Documents, Segments):
         cache_bytes: int | None = CACHE_BYTES,
         cache_validate: bool = False,
         options: Mapping[str, Any] | None = None,
-        secrets: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        secrets: Secrets = None,
         registry: Registry | None = None,
     ) -> None:
         self._mip = 0
@@ -230,12 +229,15 @@ class CloudVolume(Access, Documents, Segments):
         encoding: str = "raw",
         compress: Compress = None,
         progress: bool | None = False,
+        options: Mapping[str, Any] | None = None,
+        secrets: Secrets = None,
         registry: Registry | None = None,
     ) -> "CloudVolume":
         """Make a layer of an array (x, y, z) or (x, y, z, channel), write it and return the volume.
 
         `layer_type` None means segmentation for uint32 and uint64, image for all others. Coarser mips
         are filled too: means of the voxels of an image, the most frequent label of a segmentation.
+        `options` and `secrets` are those of CloudVolume.
         """
         voxels, kind = as_new_layer(arr, layer_type)
         info = cls.create_new_info(
@@ -250,7 +252,8 @@ class CloudVolume(Access, Documents, Segments):
             max_mip=max_mip,
             registry=registry,
         )
-        vol = cls(vol_path, info=info, compress=compress, progress=progress, registry=registry)
+        opened: dict[str, Any] = {"options": options, "secrets": secrets, "registry": registry}
+        vol = cls(vol_path, info=info, compress=compress, progress=progress, **opened)
         vol[...] = voxels
         fill_mips(vol, voxels)
         vol.commit_info()  # last: a layer that is there is there whole
@@ -266,19 +269,26 @@ class CloudVolume(Access, Documents, Segments):
         return url.extract_path(cloudpath, plugins.load().schemes)
 
     def transfer_to(
-        self, cloudpath: Any, bbox: Any = None, mip: Mip | None = None, compress: Compress = None
+        self,
+        cloudpath: Any,
+        bbox: Any = None,
+        mip: Mip | None = None,
+        compress: Compress = None,
+        options: Mapping[str, Any] | None = None,
+        secrets: Secrets = None,
     ) -> "CloudVolume":
         """Copy the chunks of a box (None: all) of one mip to another place, and return that volume.
 
         Where nothing is at `cloudpath`, info and provenance are copied first. Where both scales store
         chunks alike the stored bytes are copied, re-compressed if `compress` says so; else voxels are
         read and written, with bounded memory. A chunk missing here raises EmptyVolumeError; with
-        fill_missing it is missing there too, or background where voxels are written. Raises
-        ArgumentError, AlignmentError, OutOfBoundsError, ScaleNotFoundError.
+        fill_missing it is missing there too, or background where voxels are written. `options` and
+        `secrets` are the target's. Raises ArgumentError, AlignmentError, OutOfBoundsError,
+        ScaleNotFoundError.
         """
         number = self._mip if mip is None else self._number(mip)
         box = self._box(bbox, number)
-        target, is_new = open_or_make(self, cloudpath, compress)
+        target, is_new = open_or_make(self, cloudpath, compress, options, secrets)
         target.mip = self.mip_resolution(number)
         transfer(self, number, target, box, recompress=compress is not None, is_new=is_new)
         return target

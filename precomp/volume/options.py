@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import attrs
@@ -15,7 +15,10 @@ from precomp.jsonio.secrets import hidden, secrets_in
 from precomp.plugins import Registry
 from precomp.plugins.portable import left_out, portable
 
-__all__ = ["Options", "take_user"]
+__all__ = ["Options", "Secrets", "take_user"]
+
+Secrets: TypeAlias = Mapping[str, Any] | str | os.PathLike[str] | None
+"""What `secrets=` takes: the fields of a secret file, its path, or None for those that are found."""
 
 
 def _table(given: Any) -> Mapping[str, Any]:

@@ -30,21 +30,24 @@ __all__ = ["open_or_make", "transfer"]
 _BLOCK = np.array([8, 8, 1])
 
 
-def open_or_make(source: "CloudVolume", cloudpath: Any, compress: Compress) -> "tuple[CloudVolume, bool]":
+def open_or_make(
+    source: "CloudVolume", cloudpath: Any, compress: Compress, options: Any, secrets: Any
+) -> "tuple[CloudVolume, bool]":
     """Return the volume at `cloudpath`, and False; where there is none, one with the source's info and True.
 
     The new one's info is not saved yet.
     """
-    kind, registry = type(source), source._layer.registry
+    kind = type(source)
+    opened = {"options": options, "secrets": secrets, "registry": source._layer.registry}
     try:
-        return kind(cloudpath, compress=compress, registry=registry), False
+        return kind(cloudpath, compress=compress, **opened), False
     except InfoNotFoundError:
         target = kind(
             cloudpath,
             info=source.info,
             provenance=copy.deepcopy(dict(source.provenance)),
             compress=compress,
-            registry=registry,
+            **opened,
         )
         return target, True
 
