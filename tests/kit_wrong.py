@@ -10,14 +10,25 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from precomp.errors import ConditionFailedError, ReadOnlyError, StoreError, UnsupportedError
 from precomp.hookspecs import CodecPlugin, CompressorPlugin
-from precomp.interfaces import Blob, Buffer, ByteRange, ChunkSpec, Condition, Modify, Slices4, Stat, Store
+from precomp.interfaces import (
+    Blob,
+    Buffer,
+    ByteRange,
+    ChunkSpec,
+    Condition,
+    Layout,
+    Modify,
+    Slices4,
+    Stat,
+    Store,
+)
 from precomp.memory import check_key
 from precomp.testing import CodecTests, CompressorTests, Fault, FaultyStore, Golden, PluginTests, StoreTests
 
@@ -486,15 +497,6 @@ class TestReadOnlyAndSilentAboutLists(TestRightReadOnlyStore):
 # --- codecs -----------------------------------------------------------------------------------------
 
 
-class Voxel(NamedTuple):
-    ranges: list[ByteRange]
-    dtype: np.dtype[Any]
-
-    def decode(self, parts: Sequence[Buffer]) -> Array:
-        (part,) = parts
-        return np.frombuffer(part, self.dtype).reshape(1, 1, 1, 1)
-
-
 class RightCodec:
     """raw with a header of the size, which partial reads skip."""
 
@@ -510,16 +512,12 @@ class RightCodec:
     def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: Array) -> None:
         out[...] = self.decode(data, spec)[box]
 
-    def stored_size(self, spec: ChunkSpec) -> int:
-        return spec.nbytes + 4
-
-    def part(self, spec: ChunkSpec, box: Slices4) -> Any:
-        """One voxel of one channel only."""
+    def layout(self, spec: ChunkSpec) -> Layout | None:
+        """Of chunks with one channel only."""
         x, y, _, channels = spec.shape
-        if channels > 1 or any(len(range(*part.indices(2**30))) != 1 for part in box[:3]):
-            return None
-        start = 4 + spec.dtype.itemsize * (box[0].start + x * (box[1].start + y * box[2].start))
-        return Voxel([ByteRange(start, start + spec.dtype.itemsize)], spec.dtype)
+        voxel = spec.dtype.itemsize
+        strides = (voxel, x * voxel, x * y * voxel, 0)
+        return None if channels > 1 else Layout(spec.dtype, strides, 4, spec.nbytes + 4)
 
 
 RAMP = np.arange(48, dtype=np.uint16).reshape((2, 3, 4, 2), order="F")
@@ -657,14 +655,21 @@ class WritesBesideTheBox(RightCodec):
 
 
 class ForgetsTheHeader(RightCodec):
-    def part(self, spec: ChunkSpec, box: Slices4) -> Any:
-        found = super().part(spec, box)
-        return found and found._replace(ranges=[ByteRange(a - 4, b - 4) for a, b in found.ranges])
+    def layout(self, spec: ChunkSpec) -> Layout | None:
+        found = super().layout(spec)
+        return found and found._replace(start=0)
 
 
 class TellsAnotherSize(RightCodec):
-    def stored_size(self, spec: ChunkSpec) -> int:
-        return spec.nbytes
+    def layout(self, spec: ChunkSpec) -> Layout | None:
+        found = super().layout(spec)
+        return found and found._replace(size=spec.nbytes)
+
+
+class ReachesBeyondTheEnd(RightCodec):
+    def layout(self, spec: ChunkSpec) -> Layout | None:
+        found = super().layout(spec)
+        return found and found._replace(strides=tuple(2 * step for step in found.strides))
 
 
 WRONG_CODECS: tuple[type[RightCodec], ...] = (
@@ -672,7 +677,7 @@ WRONG_CODECS: tuple[type[RightCodec], ...] = (
     *(ReversesChannels, PadsTheEdge),
     *(FillsUpWithZeros, TrustsTheHeader, ReturnsBigEndian, DropsTheChannelAxis, ReusesItsArray),
     *(LendsTheChunk, ChangesTheChunk, RoundsInSecret, IgnoresTheBox, WritesBesideTheBox, ForgetsTheHeader),
-    TellsAnotherSize,
+    *(TellsAnotherSize, ReachesBeyondTheEnd),
 )
 for _codec in WRONG_CODECS:
     globals()[f"Test{_codec.__name__}"] = type(

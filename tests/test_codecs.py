@@ -26,7 +26,7 @@ from precomp import hookspecs
 from precomp.errors import ArgumentError, MissingDependencyError
 from precomp.hookspecs import CodecPlugin
 from precomp.info import READABLE_DATA_TYPES, Scale, VolumeInfo
-from precomp.interfaces import ByteRange, ChunkPart, ChunkSpec, Codec, DecodesInto, ReadsRanges, Slices4
+from precomp.interfaces import ChunkSpec, Codec, DecodesInto, HasLayout
 from precomp_plugins.codecs import jpeg as jpeg_module
 from precomp_plugins.codecs import npz as npz_module
 from precomp_plugins.codecs import raw as raw_module
@@ -141,7 +141,7 @@ def test_declarations(
     assert (plugin.lossy, plugin.viewable, plugin.compressible) == (lossy, viewable, compressible)
     codec = build(plugin)
     assert isinstance(codec, kind)
-    assert isinstance(codec, ReadsRanges) is (encoding == "raw")
+    assert isinstance(codec, HasLayout) is (encoding == "raw")
     assert not isinstance(codec, DecodesInto)
 
 
@@ -214,9 +214,7 @@ def test_raw_stores_a_bool_as_0_or_1_and_reads_every_other_byte_as_true() -> Non
     masks = Raw().decode(b"\xff\x00\x02", spec_of(chunk))
     assert masks.dtype == bool
     assert masks.tobytes() == b"\x01\x00\x01"
-    part = part_of(Raw(request_cost=0), chunk, (slice(0, 2), slice(1), slice(1), slice(1)))
-    parts = part.decode([b"\xff\x00"])
-    assert parts.tobytes() == b"\x01\x00"
+    assert Raw().layout(spec_of(chunk)).dtype == np.uint8  # which numpy turns into such a bool
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "uint64", "float32"])
@@ -229,11 +227,7 @@ def test_raw_serves_a_big_endian_caller(dtype: str) -> None:
     decoded = Raw().decode(encoded, spec_of(big))
     assert decoded.dtype == big.dtype
     assert np.array_equal(decoded, chunk)
-    box = (slice(1, 3), slice(1), slice(1), slice(1))
-    stored = part_of(Raw(0), big, box)
-    part = stored.decode(fetch(encoded, stored.ranges))
-    assert part.dtype == big.dtype
-    assert np.array_equal(part, chunk[box])
+    assert Raw().layout(spec_of(big)).dtype == chunk.dtype
 
 
 @pytest.mark.parametrize("length", [0, 1, 47, 49, 96])
@@ -243,126 +237,13 @@ def test_raw_refuses_every_other_length(length: int) -> None:
         Raw().decode(bytes(length), spec)
 
 
-@st.composite
-def boxes(draw: st.DrawFn, shape: Shape) -> Slices4:
-    """Slices within the chunk, with voxels in them."""
-    axes = []
-    for length in shape:
-        start = draw(st.integers(0, length - 1))
-        axes.append(slice(start, draw(st.integers(start + 1, length)), draw(st.integers(1, 3))))
-    x, y, z, c = axes
-    return x, y, z, c
-
-
-def part_of(codec: Raw, chunk: NDArray[Any], box: Slices4) -> ChunkPart:
-    part = codec.part(spec_of(chunk), box)
-    assert part is not None
-    return part
-
-
-def fetch(data: bytes, ranges: Sequence[ByteRange]) -> list[bytes]:
-    """Objects that end where their range ends, so that one byte too far is found."""
-    assert all(0 <= start < stop <= len(data) for start, stop in ranges)
-    return [data[start:stop] for start, stop in ranges]
-
-
-@settings(deadline=None, max_examples=300)
-@given(st.data(), shapes(), any_dtype, st.sampled_from([0, 5, 60]), any_seed)
-def test_raw_parts_are_the_models_parts(
-    data: st.DataObject, shape: Shape, dtype: str, cost: int, seed: int
-) -> None:
+@given(shapes(), any_dtype, any_seed)
+def test_raw_tells_where_each_voxel_is(shape: Shape, dtype: str, seed: int) -> None:
     chunk = noise(shape, dtype, seed)
-    spec, stored = spec_of(chunk), raw_model(chunk)
-    box = data.draw(boxes(shape))
-    codec = Raw(cost)
-    assert codec.stored_size(spec) == len(stored)
-    found = codec.part(spec, box)
-    if found is None:
-        return
-    ranges = found.ranges
-    assert len(ranges) == chunk[box].shape[3]
-    assert sum(stop - start for start, stop in ranges) < len(stored)
-    part = found.decode(fetch(stored, ranges))
-    assert same_bits(part, chunk[box])
-
-
-def spec64(channels: int, dtype: str = "uint8") -> ChunkSpec:
-    return ChunkSpec((64, 64, 64, channels), np.dtype(dtype))
-
-
-ALL = slice(0, 64)
-
-
-def ranges_of(spec: ChunkSpec, box: Slices4) -> Sequence[ByteRange] | None:
-    part = Raw().part(spec, box)
-    return None if part is None else part.ranges
-
-
-def test_raw_reads_only_what_is_needed() -> None:
-    voxel = (slice(5, 6), slice(6, 7), slice(7, 8), ALL)
-    first = 2 * (5 + 64 * (6 + 64 * 7))
-    assert ranges_of(spec64(1, "uint16"), voxel) == [ByteRange(first, first + 2)]
-    assert ranges_of(spec64(1), (ALL, ALL, slice(3, 10), ALL)) == [ByteRange(3 * 4096, 10 * 4096)]
-    row = (slice(8, 16), slice(2, 3), slice(1, 2), ALL)
-    assert ranges_of(spec64(1), row) == [ByteRange(4096 + 128 + 8, 4096 + 128 + 16)]
-
-
-def test_raw_reads_one_range_per_channel() -> None:
-    channel = 64**3
-    plane = [ByteRange(c * channel + 4096, c * channel + 8192) for c in range(3)]
-    assert ranges_of(spec64(3), (ALL, ALL, slice(1, 2), ALL)) == plane
-    assert ranges_of(spec64(3), (ALL, ALL, slice(1, 2), slice(2, 3))) == plane[2:]
-    assert ranges_of(spec64(3), (ALL, ALL, ALL, slice(1, 2))) == [ByteRange(channel, 2 * channel)]
-
-
-def test_raw_plans_nothing_for_each_of_a_million_channels() -> None:
-    spec = spec64(10**9)
-    voxel = (slice(5, 6), slice(6, 7), slice(7, 8))
-    assert ranges_of(spec, (*voxel, slice(0, 10**9))) is None
-    (one,) = ranges_of(spec, (*voxel, slice(10**8, 10**8 + 1))) or ()
-    assert one.stop - one.start == 1
-
-
-@pytest.mark.parametrize(
-    ("shape", "box"),
-    [
-        ((64, 64, 64, 1), (ALL, ALL, ALL, ALL)),
-        ((64, 64, 64, 1), (slice(5, 6), ALL, ALL, ALL)),
-        ((64, 64, 64, 1), (ALL, slice(5, 6), ALL, ALL)),
-        ((64, 64, 64, 1), (ALL, ALL, slice(0, 63), ALL)),
-        ((64, 64, 64, 3), (ALL, ALL, slice(2, 61), ALL)),
-        ((16, 16, 16, 1), (slice(1), slice(1), slice(1), ALL)),
-    ],
-)
-def test_raw_reads_whole_what_a_part_would_not_speed_up(shape: Shape, box: Slices4) -> None:
-    assert ranges_of(ChunkSpec(shape, np.dtype("uint8")), box) is None
-
-
-def test_raw_views_a_part_without_a_copy() -> None:
-    chunk = noise((64, 64, 64, 1), "uint8", 3)
-    stored, box = raw_model(chunk), (slice(3, 60, 2), slice(5, 9), slice(7, 9), ALL)
-    part = part_of(Raw(), chunk, box)
-    parts = fetch(stored, part.ranges)
-    voxels = part.decode(parts)
-    assert np.array_equal(voxels, chunk[box])
-    assert np.shares_memory(voxels, np.frombuffer(parts[0], np.uint8))
-
-
-@pytest.mark.parametrize(
-    "change", [lambda p: [p[0][:-1]], lambda p: [p[0] + b"x"], lambda p: [], lambda p: p * 2]
-)
-def test_raw_refuses_parts_of_other_lengths(change: Callable[[list[bytes]], list[bytes]]) -> None:
-    part = Raw().part(spec64(1), (ALL, ALL, slice(0, 1), ALL))
-    assert part is not None
-    with pytest.raises(ValueError, match="expected 1 parts of 4096 bytes"):
-        part.decode(change([bytes(4096)]))
-
-
-@pytest.mark.parametrize("bad", [slice(3, 3), slice(64, 65), slice(9, 2), slice(9, 2, -1)])
-def test_raw_refuses_a_box_without_voxels_or_with_a_step_below_1(bad: slice) -> None:
-    for box in ((bad, ALL, ALL, ALL), (ALL, bad, ALL, ALL), (ALL, ALL, bad, ALL), (ALL, ALL, ALL, bad)):
-        with pytest.raises(ArgumentError, match=r"box.*\(64, 64, 64, 1\)"):
-            Raw().part(spec64(1), box)
+    stored, layout = raw_model(chunk), Raw().layout(spec_of(chunk))
+    assert layout.size == len(stored)
+    seen = np.ndarray(shape, layout.dtype, stored, layout.start, layout.strides)
+    assert same_bits(seen.astype(chunk.dtype), chunk)
 
 
 # ------------------------------------------------------------------------ jpeg

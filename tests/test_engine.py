@@ -1,9 +1,12 @@
 """The engine's short cuts against the plain way: rows, scratch memory, reads into memory, single chunks."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,9 +17,13 @@ from volumes import make, noise, parts
 from precomp import CloudVolume
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
-from precomp.errors import ChunkDecodeError, EmptyVolumeError, PrecompError
+from precomp.errors import ChunkDecodeError, EmptyVolumeError, PluginError, PrecompError
 from precomp.grid import ChunkGrid
-from precomp.interfaces import Buffer, ByteRange, ReadsInto
+from precomp.hookspecs import CodecPlugin, hookimpl
+from precomp.interfaces import Buffer, ChunkSpec, Layout, ReadsInto
+from precomp.plugins import Registry
+from precomp_plugins import file
+from precomp_plugins import memory as mem_plugin
 from precomp_plugins.codecs.raw import Raw
 
 DTYPES = ("bool", "uint8", "int16", "uint32", "uint64", "float32", ">u2", ">f8")
@@ -68,13 +75,15 @@ def test_scratch_memory_is_as_long_as_asked_for_and_aligned(wanted: list[tuple[i
         assert (address - start) % 64 == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 300)), min_size=1, max_size=9))
-def test_parts_of_scratch_memory_do_not_overlap(wanted: list[tuple[int, int]]) -> None:
-    ranges = [ByteRange(start, start + size) for start, size in wanted]
-    parts = Scratch().split(ranges)
+@given(st.integers(0, 10_000), st.integers(1, 300), st.integers(1, 9), st.integers(0, 5_000))
+def test_parts_of_scratch_memory_do_not_overlap(first: int, length: int, count: int, step: int) -> None:
+    scratch = Scratch()
+    parts = scratch.split(first, length, count, step)
     assert parts is not None
-    assert Scratch().split(ranges, sum(stop - start for start, stop in ranges) - 1) is None
-    assert [(start, start + len(memory)) for start, memory in parts] == ranges
+    assert scratch.split(first, length, count, step, count * length - 1) is None
+    assert [(start, len(memory)) for start, memory in parts] == [
+        (first + n * step, length) for n in range(count)
+    ]
     for number, (_, memory) in enumerate(parts):
         memory[:] = bytes([number]) * len(memory)
     assert all(bytes(memory) == bytes([n]) * len(memory) for n, (_, memory) in enumerate(parts))
@@ -174,45 +183,106 @@ def test_the_plan_of_one_chunk_is_that_of_the_axes(data: st.DataObject, drawn: S
 # --- parts of a stranger's codec ----------------------------------------------------------------------
 
 
-class OddPart(NamedTuple):
-    result: Any
-    ranges: tuple[ByteRange, ...] = (ByteRange(0, 1),)
+ODD_LAYOUTS = {
+    "no layout": 7,
+    "a dtype of objects": Layout(np.dtype(object), (8, 8, 8, 8), 0, 10**9),
+    "a name for a dtype": Layout("uint8", (1, 1, 1, 1), 0, 10**9),  # type: ignore[arg-type]
+    "three strides": Layout(np.dtype("u1"), (1, 2, 3), 0, 10**9),  # type: ignore[arg-type]
+    "a stride of half a byte": Layout(np.dtype("u1"), (0.5, 1, 1, 1), 0, 10**9),  # type: ignore[arg-type]
+    "a negative stride": Layout(np.dtype("u1"), (-1, 1, 1, 1), 500, 10**9),
+    "a negative start": Layout(np.dtype("u1"), (1, 1, 1, 1), -1, 10**9),
+    "too short a chunk": Layout(np.dtype("u1"), (1, 96, 96 * 64, 0), 1, 96 * 64 * 48),
+}
 
-    def decode(self, parts: Sequence[Buffer]) -> Any:
-        if isinstance(self.result, Exception):
-            raise self.result
-        return self.result
 
-
-@pytest.mark.parametrize(
-    "result",
-    [
-        None,
-        KeyError("x"),
-        np.zeros((1, 1, 1, 1), np.float64),
-        np.zeros((1, 1, 1, 1), np.uint8),
-        np.zeros((2, 3, 4), np.uint8),
-    ],
-)
 @pytest.mark.parametrize("place", ["file", "mem"])
-def test_a_part_of_another_shape_or_dtype_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Any, place: str
+@pytest.mark.parametrize("layout", ODD_LAYOUTS.values(), ids=ODD_LAYOUTS)
+def test_nonsense_of_a_strangers_codec_is_its_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Any, place: str
 ) -> None:
     path = tmp_path / "ds" / "image" if place == "file" else f"mem:/{tmp_path}/ds/odd"
     vol = make(path, CHUNK, chunk_size=CHUNK, voxel_offset=(0, 0, 0))
-    vol[...] = 1
-    monkeypatch.setattr(Raw, "part", lambda *arguments: OddPart(result))
-    with pytest.raises(ChunkDecodeError, match=r"8_8_40/0-96_0-64_0-48: expected a raw chunk"):
+    monkeypatch.setattr(Raw, "layout", lambda *arguments: layout)
+    with pytest.raises(PluginError, match=r"/ds/\w+: raw: layout of .*96, 64, 48"):
         vol[0:2, 0:3, 0:4]
-    monkeypatch.setattr(Raw, "part", lambda *arguments: {}["x"])
-    with pytest.raises(ChunkDecodeError, match=r"8_8_40/0-96_0-64_0-48: expected a raw chunk"):
-        vol[0:2, 0:3, 0:4]
+    monkeypatch.setattr(Raw, "layout", lambda *arguments: {}["x"])
+    with pytest.raises(PluginError, match=r"/ds/\w+: raw: layout of .*96, 64, 48.*'x'"):
+        CloudVolume(vol.cloudpath)[0:2, 0:3, 0:4]
+
+
+@attrs.frozen
+class Placed:
+    """A codec whose voxels lie anyhow behind a header, in an array of any memory order."""
+
+    order: tuple[int, ...]
+    header: int
+    gap: int
+
+    def layout(self, spec: ChunkSpec) -> Layout:
+        voxel = 2 * spec.dtype.itemsize
+        strides, step = [0, 0, 0, 0], voxel
+        for axis in self.order:
+            strides[axis] = step
+            step = step * spec.shape[axis] + self.gap * voxel
+        x, y, z, c = strides
+        return Layout(spec.dtype.newbyteorder(">"), (x, y, z, c), self.header, self.header + step + 3)
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        dtype, strides, start, size = self.layout(ChunkSpec(chunk.shape, chunk.dtype))  # type: ignore[arg-type]
+        data = bytearray(os.urandom(size))
+        np.ndarray(chunk.shape, dtype, data, start, strides)[...] = chunk
+        return bytes(data)
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
+        dtype, strides, start, size = self.layout(spec)
+        if len(data) != size:
+            raise ValueError(f"expected {size} bytes")
+        return np.ndarray(spec.shape, dtype, data, start, strides).astype(spec.dtype)
+
+
+@given(
+    order=st.permutations(range(4)),
+    header=st.integers(0, 9),
+    gap=st.sampled_from([0, 1, 9000]),
+    part=parts((20, 9, 8)),
+    channels=st.tuples(st.integers(0, 4), st.integers(1, 5), st.integers(1, 2)),
+    mem=st.booleans(),
+)
+def test_voxels_are_found_wherever_a_codec_puts_them(
+    tmp_path_factory: pytest.TempPathFactory,
+    order: Any,
+    header: int,
+    gap: int,
+    part: Any,
+    channels: Any,
+    mem: bool,
+) -> None:
+    codec = Placed(tuple(order), header, gap)
+    plugin = SimpleNamespace(
+        precomp_register_codecs=hookimpl(lambda: [CodecPlugin("placed", lambda info, scale: codec)])
+    )
+    registry = Registry.of([file, mem_plugin, plugin])
+    folder = tmp_path_factory.mktemp("placed")
+    path = f"mem:/{folder}/ds/image" if mem else str(folder / "ds" / "image")
+    info = CloudVolume.create_new_info(
+        5, "image", "int16", "raw", (8, 8, 40), (-5, 3, 100), (20, 9, 8), chunk_size=(16, 5, 8)
+    )
+    info["scales"][0]["encoding"] = "placed"
+    vol = CloudVolume(path, info=info, registry=registry)
+    voxels = noise(vol.shape, "int16")
+    vol[...] = voxels
+    first, count, step = channels
+    wanted = slice(first, min(first + count, 5), step)
+    there = [
+        slice(axis.start + o, axis.stop + o, axis.step) for axis, o in zip(part, (-5, 3, 100), strict=True)
+    ]
+    np.testing.assert_array_equal(vol[(*there, wanted)], voxels[(*part, wanted)])
 
 
 def test_the_bytes_given_to_a_codec_cannot_be_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vol = make(tmp_path / "ds" / "image", CHUNK, chunk_size=CHUNK, voxel_offset=(0, 0, 0))
+    vol = make(f"mem:/{tmp_path}/ds/image", CHUNK, chunk_size=CHUNK, voxel_offset=(0, 0, 0))
     vol[...] = 1
     given: list[Buffer] = []
     decode = Raw.decode

@@ -1,14 +1,14 @@
 """Bytes of one scale's chunks to voxels, and the errors of those that are damaged."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from precomp.engine.objects import Objects
-from precomp.errors import ChunkDecodeError, MissingDependencyError, PrecompError, TooLargeError
-from precomp.interfaces import Blob, Buffer, ChunkPart, ChunkSpec, Codec, DecodesInto, ReadsRanges, Slices4
+from precomp.engine.window import misplaced
+from precomp.errors import ChunkDecodeError, MissingDependencyError, PluginError, PrecompError, TooLargeError
+from precomp.interfaces import Blob, Buffer, ChunkSpec, Codec, DecodesInto, HasLayout, Layout, Slices4
 
 __all__ = ["LARGEST", "ChunkDecoder"]
 
@@ -23,27 +23,47 @@ class ChunkDecoder:
         codec: of the scale.
         dtype: of a voxel.
         channels: of a voxel.
-        exact: the codec, where its chunks have a size that is known before.
+        into: the codec, where it decodes into an array.
+        placed: True where the codec may tell the places of voxels within a chunk.
     """
 
     def __init__(
         self, objects: Objects, codec: Codec, encoding: str, dtype: np.dtype[Any], channels: int
     ) -> None:
         self.codec, self.dtype, self.channels = codec, dtype, channels
-        self.exact = codec if isinstance(codec, ReadsRanges) else None
         self.into = codec if isinstance(codec, DecodesInto) else None
+        self._layout = codec.layout if isinstance(codec, HasLayout) else None
+        self.placed = self._layout is not None
         self._objects = objects
         self._encoding = encoding
-        self._specs: dict[tuple[int, int, int], ChunkSpec] = {}
+        self._known: dict[tuple[int, int, int], tuple[ChunkSpec, Layout | None]] = {}
 
-    def spec(self, shape: tuple[int, int, int]) -> ChunkSpec:
-        """What a stored chunk of `shape` (x, y, z) is, by the info."""
-        spec = self._specs.get(shape)
-        if spec is None:
+    def known(self, shape: tuple[int, int, int]) -> tuple[ChunkSpec, Layout | None]:
+        """What a stored chunk of `shape` (x, y, z) is, by the info, and where its voxels lie, if known.
+
+        Raises PluginError where the codec says nonsense of it.
+        """
+        known = self._known.get(shape)
+        if known is None:
             spec = ChunkSpec((*shape, self.channels), self.dtype)
-            if len(self._specs) < _SPECS_KEPT:
-                self._specs[shape] = spec
-        return spec
+            known = spec, self._layout_of(spec)
+            if len(self._known) < _SPECS_KEPT:
+                self._known[shape] = known
+        return known
+
+    def _layout_of(self, spec: ChunkSpec) -> Layout | None:
+        if self._layout is None:
+            return None
+        try:
+            layout = self._layout(spec)
+            wrong = "" if layout is None else misplaced(layout, spec)
+        except Exception as error:
+            raise PluginError(
+                f"{self._objects.place}: {self._encoding}: layout of {spec}: {error}"
+            ) from error
+        if wrong:
+            raise PluginError(f"{self._objects.place}: {self._encoding}: layout of {spec}: {wrong}")
+        return layout
 
     def decode(self, key: str, spec: ChunkSpec, blob: Blob) -> NDArray[Any]:
         """Decode a whole chunk; shape (x, y, z, channel), possibly a read-only view of the blob."""
@@ -70,38 +90,17 @@ class ChunkDecoder:
             raise self.damaged(key, spec, error) from error
         return True
 
-    def part(self, key: str, spec: ChunkSpec, box: Slices4) -> ChunkPart | None:
-        """Where a part of a chunk lies; None where the whole has to be read."""
-        if self.exact is None:
-            return None
-        try:
-            return self.exact.part(spec, box)
-        except Exception as error:
-            raise self.damaged(key, spec, error) from error
-
-    def decode_part(
-        self, key: str, spec: ChunkSpec, part: ChunkPart, data: Sequence[Buffer], shape: tuple[int, ...]
-    ) -> NDArray[Any]:
-        """Decode a part, which has `shape`, from the bytes of its ranges."""
-        try:
-            voxels = part.decode(data)
-            if voxels.shape != shape or voxels.dtype != spec.dtype:
-                raise ValueError(f"the codec returned {voxels.dtype}, shape {voxels.shape}, of {shape}")
-            return voxels
-        except Exception as error:
-            raise self.damaged(key, spec, error) from error
-
-    def limit(self, spec: ChunkSpec) -> int:
+    def limit(self, spec: ChunkSpec, layout: Layout | None) -> int:
         """The most bytes that a chunk can have once decompressed."""
         # No sane encoding of a chunk is longer than this; what is longer is a bomb.
-        size = 4 * spec.nbytes + 2**20 if self.exact is None else self.exact.stored_size(spec)
-        return min(size, LARGEST)
+        return min(4 * spec.nbytes + 2**20 if layout is None else layout.size, LARGEST)
 
     def plain(self, key: str, spec: ChunkSpec, blob: Blob) -> Buffer:
         """The bytes of a chunk as the codec knows them."""
         if blob.content_encoding is None:
             return blob.data
-        return self._objects.plain(key, blob, self.limit(spec))
+        x, y, z, _ = spec.shape
+        return self._objects.plain(key, blob, self.limit(*self.known((x, y, z))))
 
     def damaged(self, key: str, spec: ChunkSpec, error: Exception) -> PrecompError:
         """Return the error for a chunk that cannot be decoded, to be raised `from error`."""

@@ -11,13 +11,16 @@ from precomp.engine.decode import LARGEST, ChunkDecoder
 from precomp.engine.objects import Objects
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
+from precomp.engine.window import Window, window_of
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
-from precomp.interfaces import Blob, ByteRange, ChunkSpec, Codec, GetsRanges, ReadsInto, Slices4
+from precomp.interfaces import Blob, ByteRange, ChunkSpec, Codec, GetsRanges, Layout, ReadsInto
 
 __all__ = ["ChunkReader"]
 
 _LARGEST_READ_INTO = 2**26  # bytes; whether a larger chunk is there at all is looked up before there is room
+# What one more range costs, as bytes that are read along in the same time: of a local file, over a network.
+_NEAR, _FAR = 2**15, 2**20
 
 
 class ChunkReader:
@@ -41,23 +44,24 @@ class ChunkReader:
         self._drop_kept: Callable[[str], bool] | None = getattr(store, "drop_kept", None)
         self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
         self._read_into = store.read_into if isinstance(store, ReadsInto) else None
-        self._ranges = self.decoder.exact
-        self._compressed = False  # as far as is known
+        self._request_cost = _FAR if self._read_into is None else _NEAR
+        self._plain = True  # no ranged read has met a compressed chunk yet
+        self._compressed = False  # the last chunk that was read whole was
         self._cache = ChunkCache() if cache is None else cache
         self._scope = (objects.place, encoding, dtype, channels)
 
     @property
     def partial(self) -> bool:
         """True where a part of a chunk costs less than the whole, as far as is known."""
-        return self._ranges is not None and not self._cache.limit and not self._compressed
+        return self.decoder.placed and not self._cache.limit and self._plain and not self._compressed
 
     def spec(self, ref: ChunkRef) -> ChunkSpec:
         """What the stored chunk is, by the info."""
-        return self.decoder.spec(ref.shape)
+        return self.decoder.known(ref.shape)[0]
 
     def limit(self, ref: ChunkRef) -> int:
         """The most bytes that the chunk can have once decompressed."""
-        return self.decoder.limit(self.spec(ref))
+        return self.decoder.limit(*self.decoder.known(ref.shape))
 
     def decode(self, ref: ChunkRef, blob: Blob) -> NDArray[Any]:
         """Decode a whole chunk; shape (x, y, z, channel), possibly a read-only view of the blob."""
@@ -73,95 +77,62 @@ class ChunkReader:
 
         `out` has the shape (x, y, z, channel) of the request, `channels` are those of the volume that it
         holds. A missing chunk becomes `fill`; where that is None it raises EmptyVolumeError. The
-        function raises ChunkDecodeError, TooLargeError, StoreError.
+        function raises ChunkDecodeError, TooLargeError, PluginError, StoreError.
         """
-        scratch = Scratch()
-        caching, all_channels = bool(self._cache.limit), channels == self._all
+        scratch, decoder, read_into = Scratch(), self.decoder, self._read_into
+        known, cost, all_channels = decoder.known, self._request_cost, channels == self._all
+        quick = decoder.placed and read_into is not None and not self._cache.limit
 
-        def paste_once(ref: ChunkRef) -> None:
-            spec = self.decoder.spec(ref.shape)
+        def paste(ref: ChunkRef) -> None:
+            key, shape, source, place, whole = ref  # nothing here is worth a call that can be spared
+            target = out[place]
+            spec, layout = known(shape)
             try:
-                target = out[ref.target]
-                box = (*ref.source, channels)
-                whole = ref.whole and all_channels
-                if caching:
-                    chunk = self._cached(ref, spec)
-                    voxels = None if chunk is None else chunk[box]
-                else:
-                    voxels = self._quick(ref, spec, box, whole, target.shape, scratch)
-                    if voxels is None:
-                        voxels = self._slow(ref, spec, box, whole, target)
-                if voxels is None:
-                    target[...] = self._missing(ref.key, fill)
-                elif voxels is not target:
-                    copy_rows(target, voxels)
+                if quick and layout is not None and read_into is not None:
+                    window = window_of(layout, source, channels, target.shape, cost)
+                    parts = scratch.split(window.first, window.length, window.apart, window.strides[3])
+                    if parts is not None and read_into(key, layout.size, parts):
+                        window.paste([memory for _, memory in parts], target)
+                        return
+                if not self._paste(ref, spec, layout, channels, whole and all_channels, target):
+                    target[...] = self._missing(key, fill)
             except TooLargeError:
                 raise
             except MemoryError as error:
-                raise self.decoder.damaged(ref.key, spec, error) from error
+                raise decoder.damaged(key, spec, error) from error
 
-        drop_kept = self._drop_kept
-        if drop_kept is None:
-            return paste_once
+        return paste if self._drop_kept is None else _again(paste, self._drop_kept)
 
-        def paste(ref: ChunkRef) -> None:
-            try:
-                paste_once(ref)
-            except ChunkDecodeError:
-                if not drop_kept(ref.key):
-                    raise
-                try:
-                    paste_once(ref)
-                except ChunkDecodeError:
-                    drop_kept(ref.key)  # damaged where it comes from, too
-                    raise
-
-        return paste
-
-    def _quick(
+    def _paste(
         self,
         ref: ChunkRef,
         spec: ChunkSpec,
-        box: Slices4,
+        layout: Layout | None,
+        channels: slice,
         whole: bool,
-        shape: tuple[int, ...],
-        scratch: Scratch,
-    ) -> NDArray[Any] | None:
-        """The voxels of a plain chunk of a known size, in `scratch`; None where it is anything else."""
-        codec, read_into, key = self._ranges, self._read_into, ref.key
-        if codec is None or read_into is None:
-            return None
-        size = codec.stored_size(spec)
-        part = None if whole else self.decoder.part(key, spec, box)
-        if part is None:
-            if size > _LARGEST_READ_INTO:
-                return None
-            data = scratch.take(size)
-            if not read_into(key, size, ((0, data),)):
-                return None
-            voxels = self.decoder.decode_plain(key, spec, data.toreadonly())
-            return voxels if whole else voxels[box]
-        parts = scratch.split(part.ranges, _LARGEST_READ_INTO)
-        if parts is None or not read_into(key, size, parts):
-            return None
-        return self.decoder.decode_part(key, spec, part, [memory.toreadonly() for _, memory in parts], shape)
-
-    def _slow(
-        self, ref: ChunkRef, spec: ChunkSpec, box: Slices4, whole: bool, target: NDArray[Any]
-    ) -> NDArray[Any] | None:
-        """The voxels of a chunk however it is stored, `target` where they are there already; None: absent."""
-        if not whole and (self._read_into is None or spec.nbytes > _LARGEST_READ_INTO):
-            voxels = self._part(ref.key, spec, box, target.shape)
-            if voxels is not None:
-                return voxels
-        blob = self._fetch(ref.key, spec)
+        target: NDArray[Any],
+    ) -> bool:
+        """Write the wanted voxels of a chunk into `target`, however it is stored; False: it is absent."""
+        box = (*ref.source, channels)
+        if self._cache.limit:
+            chunk = self._cached(ref, spec)
+            if chunk is not None:
+                copy_rows(target, chunk[box])
+            return chunk is not None
+        far = self._read_into is None or spec.nbytes > _LARGEST_READ_INTO
+        if layout is not None and not whole and far and self._plain and layout.size <= LARGEST:
+            window = window_of(layout, ref.source, channels, target.shape, self._request_cost)
+            blobs = self._get_parts(ref.key, window)
+            if blobs is not None and self._are_plain(ref.key, spec, layout, window, blobs):
+                window.paste([blob.data for blob in blobs], target)
+                return True
+        blob = self._fetch(ref.key, spec, layout)
         if blob is None:
-            return None
+            return False
         self._compressed = blob.content_encoding is not None
-        if self.decoder.decode_into(ref.key, spec, blob, box, target):
-            return target
-        voxels = self.decoder.decode(ref.key, spec, blob)
-        return voxels if whole else voxels[box]
+        if not self.decoder.decode_into(ref.key, spec, blob, box, target):
+            copy_rows(target, self.decoder.decode(ref.key, spec, blob)[box])
+        return True
 
     def _cached(self, ref: ChunkRef, spec: ChunkSpec) -> NDArray[Any] | None:
         """The whole chunk out of the cache, or fetched and kept there; None: absent."""
@@ -171,7 +142,7 @@ class ChunkReader:
             return chunk
         token = self._cache.begin(name)
         try:
-            blob = self._fetch(ref.key, spec)
+            blob = self._fetch(ref.key, *self.decoder.known(ref.shape))
             chunk = None if blob is None else self.decoder.decode(ref.key, spec, blob)
         finally:
             self._cache.keep(name, token, chunk)
@@ -180,41 +151,38 @@ class ChunkReader:
     def _cached_as(self, ref: ChunkRef) -> Hashable:
         return self._scope, ref.key, ref.shape
 
-    def _fetch(self, key: str, spec: ChunkSpec) -> Blob | None:
+    def _fetch(self, key: str, spec: ChunkSpec, layout: Layout | None) -> Blob | None:
         if self._get_ranges is None:
             return self._get(key)
         # Where ranges cost nothing, what is far too long is found without reading all of it.
-        most = 2 * self.decoder.limit(spec) + 2**16
+        most = 2 * self.decoder.limit(spec, layout) + 2**16
         blob = self._get(key, ByteRange(0, most))
         if blob is not None and blob.size is not None and blob.size > most:
             wrong = ValueError(f"found {blob.size} bytes, more than any such chunk has")
             raise self.decoder.damaged(key, spec, wrong) from wrong
         return blob
 
-    def _part(self, key: str, spec: ChunkSpec, box: Slices4, shape: tuple[int, ...]) -> NDArray[Any] | None:
-        """The wanted voxels from just their bytes; None where the whole chunk has to be read."""
-        codec = self._ranges
-        if codec is None or spec.nbytes > LARGEST:  # what is stored is shorter, and refused for that
-            return None
-        part = self.decoder.part(key, spec, box)
-        blobs = None if part is None else self._get_parts(key, part.ranges)
-        if part is None or blobs is None:
-            return None
-        for blob in blobs:
-            if blob.content_encoding is not None:
-                self._ranges = None  # bytes of a compressed object are no bytes of the chunk: stop trying
-                return None
-            if blob.size != codec.stored_size(spec):
-                wrong = ValueError(f"expected {codec.stored_size(spec)} bytes, found {blob.size}")
-                raise self.decoder.damaged(key, spec, wrong) from wrong
-        return self.decoder.decode_part(key, spec, part, [blob.data for blob in blobs], shape)
-
-    def _get_parts(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+    def _get_parts(self, key: str, window: Window) -> Sequence[Blob] | None:
+        ranges = window.ranges()
         if len(ranges) == 1:
             blob = self._get(key, ranges[0])
             return None if blob is None else [blob]
         # Parts fetched one by one could be of two versions of the chunk.
         return None if self._get_ranges is None else self._get_ranges(key, ranges)
+
+    def _are_plain(
+        self, key: str, spec: ChunkSpec, layout: Layout, window: Window, blobs: Sequence[Blob]
+    ) -> bool:
+        """Whether bytes of an object are bytes of the chunk; raises ChunkDecodeError where it is broken."""
+        for blob in blobs:
+            if blob.content_encoding is not None:
+                self._plain = False  # nor are they for its neighbours: stop trying
+                return False
+            found = len(blob.data)
+            if blob.size != layout.size or found != window.length:
+                wrong = ValueError(f"expected {layout.size} bytes, found {blob.size}, {found} in a part")
+                raise self.decoder.damaged(key, spec, wrong) from wrong
+        return True
 
     def _missing(self, key: str, fill: Any) -> Any:
         if fill is None:
@@ -223,3 +191,21 @@ class ChunkReader:
                 "fill_missing=True to read missing chunks as background"
             )
         return fill
+
+
+def _again(paste: Callable[[ChunkRef], None], drop_kept: Callable[[str], bool]) -> Callable[[ChunkRef], None]:
+    """Return what does the same, and fetches a chunk again where the copy that was kept of it is damaged."""
+
+    def paste_again(ref: ChunkRef) -> None:
+        try:
+            paste(ref)
+        except ChunkDecodeError:
+            if not drop_kept(ref.key):
+                raise
+            try:
+                paste(ref)
+            except ChunkDecodeError:
+                drop_kept(ref.key)  # damaged where it comes from, too
+                raise
+
+    return paste_again

@@ -1,10 +1,6 @@
 """Memory that one thread uses for one chunk after the other."""
 
-from collections.abc import Sequence
-
 import numpy as np
-
-from precomp.interfaces import ByteRange
 
 __all__ = ["Scratch"]
 
@@ -43,20 +39,25 @@ class Scratch:
             self._memory = _aligned(max(shift + size, _LEAST))
         return self._memory[shift : shift + size]
 
-    def split(self, ranges: Sequence[ByteRange], most: int = 2**62) -> list[tuple[int, memoryview]] | None:
-        """Return room for the bytes of each range, with where it starts; None for more than `most` bytes."""
-        if len(ranges) == 1:  # nearly always
-            ((start, stop),) = ranges
-            return [(start, self.take(stop - start, start))] if stop - start <= most else None
-        places, end = [], 0
-        for start, stop in ranges:
-            end += (start - end) % _LINE  # up to the alignment of the part
-            places.append((start, end, end + stop - start))
-            end += stop - start
-        if end > most:
+    def split(
+        self, first: int, length: int, count: int = 1, step: int = 0, most: int = 2**26
+    ) -> list[tuple[int, memoryview]] | None:
+        """Return room for `count` parts of an object, `length` bytes each, one every `step` from `first` on.
+
+        Each comes with where it starts. None for more than `most` bytes.
+        """
+        if count == 1:  # nearly always
+            return [(first, self.take(length, first))] if length <= most else None
+        room = length + _LINE + -length % _LINE
+        if count * room > most:
             return None
-        memory = self.take(end)  # at an aligned address, where `end` counts from
-        return [(start, memory[first:last]) for start, first, last in places]
+        memory = self.take(count * room)  # at an aligned address
+        parts = []
+        for number in range(count):
+            at = first + number * step
+            begin = number * room + at % _LINE
+            parts.append((at, memory[begin : begin + length]))
+        return parts
 
 
 def _aligned(size: int) -> memoryview:

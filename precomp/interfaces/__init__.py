@@ -5,7 +5,7 @@ base class of ours, and one value per chunk must cost next to nothing. The optio
 probed once, when a layer is opened, never per chunk.
 """
 
-from precomp.interfaces.codecs import ChunkPart, Codec, Compressor, DecodesInto, MeshExporter, ReadsRanges
+from precomp.interfaces.codecs import Codec, Compressor, DecodesInto, HasLayout, Layout, MeshExporter
 from precomp.interfaces.stores import (
     GetsRanges,
     Modify,
@@ -33,7 +33,6 @@ __all__ = [
     "Blob",
     "Buffer",
     "ByteRange",
-    "ChunkPart",
     "ChunkSpec",
     "CloudPath",
     "Codec",
@@ -41,10 +40,11 @@ __all__ = [
     "Condition",
     "DecodesInto",
     "GetsRanges",
+    "HasLayout",
+    "Layout",
     "MeshExporter",
     "Modify",
     "ReadsInto",
-    "ReadsRanges",
     "Slices3",
     "Slices4",
     "Stat",

@@ -1,16 +1,16 @@
 """What the plugins for chunk encodings, compressions and mesh formats implement."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
-from precomp.interfaces.values import Buffer, ByteRange, ChunkSpec, Slices4
+from precomp.interfaces.values import Buffer, ChunkSpec, Slices4
 
 if TYPE_CHECKING:
     from precomp.mesh.model import Mesh
 
-__all__ = ["ChunkPart", "Codec", "Compressor", "DecodesInto", "MeshExporter", "ReadsRanges"]
+__all__ = ["Codec", "Compressor", "DecodesInto", "HasLayout", "Layout", "MeshExporter"]
 
 
 class Codec(Protocol):
@@ -46,32 +46,28 @@ class DecodesInto(Protocol):
         ...
 
 
-class ChunkPart(Protocol):
-    """A box of voxels within an encoded chunk, as a codec's `part` returns it."""
+class Layout(NamedTuple):
+    """An encoded chunk that is an array: voxel (x, y, z, c) begins at a byte that can be computed.
 
-    @property
-    def ranges(self) -> Sequence[ByteRange]:
-        """The bytes of the chunk that hold it."""
-        ...
+    Attributes:
+        dtype: of the stored voxels, byte order included. They become the volume's as numpy converts them.
+        strides: bytes from one voxel to the next along x, y, z and channel, none of them negative.
+        start: bytes before the first voxel.
+        size: bytes of the whole encoded chunk; one of another size is broken.
+    """
 
-    def decode(self, parts: Sequence[Buffer]) -> NDArray[Any]:
-        """Decode the box from the bytes of `ranges`, in the same order; ValueError for other lengths.
-
-        As with `Codec.decode`, nothing of `parts` may be kept.
-        """
-        ...
+    dtype: np.dtype[Any]
+    strides: tuple[int, int, int, int]
+    start: int
+    size: int
 
 
 @runtime_checkable
-class ReadsRanges(Protocol):
-    """A codec that needs only some bytes of an uncompressed chunk to decode a part of it."""
+class HasLayout(Protocol):
+    """A codec that stores voxels as they are, so that a part of a plain chunk is read by its bytes alone."""
 
-    def stored_size(self, spec: ChunkSpec) -> int:
-        """The exact size in bytes of the whole encoded chunk, to find broken ones by their length."""
-        ...
-
-    def part(self, spec: ChunkSpec, box: Slices4) -> ChunkPart | None:
-        """Where `box` (slices of x, y, z, channel) is stored; None where the whole chunk is better."""
+    def layout(self, spec: ChunkSpec) -> Layout | None:
+        """Where the voxels of a chunk lie; None where such chunks have no such places."""
         ...
 
 

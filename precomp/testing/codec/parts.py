@@ -1,6 +1,6 @@
 """Parts of a chunk: what the optional protocols read equals a part of what `decode` reads."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from precomp.interfaces import Buffer, ChunkPart, DecodesInto, ReadsRanges, Slices3, Slices4
+from precomp.interfaces import DecodesInto, HasLayout, Layout, Slices3, Slices4
 from precomp.testing.checks import expect_voxels
 from precomp.testing.codec.base import CodecKit, Shape
 
@@ -37,23 +37,22 @@ def _boxes3(shape: Shape) -> Iterator[Slices3]:
     yield slice(0, shape[0], 2), slice(1, shape[1], 3), slice(0, shape[2], 2)
 
 
-def _fetched(data: bytes, part: ChunkPart, what: str) -> list[bytes]:
-    for start, stop in part.ranges:
-        inside = 0 <= start < stop <= len(data)
-        assert inside, f"ranges, {what}: range {start} to {stop} of {len(data)} bytes"
-    return [data[start:stop] for start, stop in part.ranges]
-
-
-def _refuses(part: ChunkPart, parts: Sequence[Buffer]) -> bool:
-    try:
-        part.decode(parts)
-    except Exception:  # noqa: BLE001  the contract leaves the class of the error to the codec
-        return True
-    return False
+def _view(data: bytes, layout: Layout, shape: Shape, what: str) -> NDArray[Any]:
+    """The chunk as `layout` sees it."""
+    found = isinstance(layout, Layout)
+    assert found, f"layout, {what}: expected a precomp.interfaces.Layout or None, found {layout!r}"
+    assert layout.size == len(data), (
+        f"layout, {what}: size {layout.size}, the encoded chunk has {len(data)} bytes"
+    )
+    steps = zip(shape, layout.strides, strict=True)
+    end = layout.start + sum((length - 1) * stride for length, stride in steps) + layout.dtype.itemsize
+    inside = min(layout.start, *layout.strides) >= 0 and end <= len(data)
+    assert inside, f"layout, {what}: {layout} reaches out of the {len(data)} bytes of the chunk"
+    return np.ndarray(shape, layout.dtype, data, layout.start, layout.strides)
 
 
 class PartTests(CodecKit):
-    """`ReadsRanges` and `DecodesInto`; skipped for a codec that has neither."""
+    """`HasLayout` and `DecodesInto`; skipped for a codec that has neither."""
 
     def needs(self, protocol: type) -> None:
         """Skip the test where the codec does not implement `protocol`."""
@@ -61,53 +60,20 @@ class PartTests(CodecKit):
         if not isinstance(self.make_codec(dtype.name, channels), protocol):
             pytest.skip(f"the codec is no {protocol.__name__}")
 
-    def test_stored_size(self) -> None:
-        """Is that of the encoded chunk, since a chunk of another size counts as damaged."""
-        self.needs(ReadsRanges)
-        for what, codec, spec, chunk in self.cases():
-            assert isinstance(codec, ReadsRanges)
-            found, expected = codec.stored_size(spec), len(bytes(codec.encode(chunk)))
-            assert found == expected, f"stored_size, {what}: expected {expected}, found {found}"
-
-    def test_ranges(self) -> None:
-        """Hold the voxels of the box."""
-        self.needs(ReadsRanges)
-        read = 0
+    def test_layout(self) -> None:
+        """Tells where each voxel of an encoded chunk is, and how long the chunk is."""
+        self.needs(HasLayout)
+        told = 0
         for what, codec, spec, chunk in self.cases(_SIZES):
-            assert isinstance(codec, ReadsRanges)
-            data = bytes(codec.encode(chunk))
-            whole = codec.decode(data, spec)
-            for box in _boxes(spec.shape):
-                where = f"{what}, box {box}"
-                part = codec.part(spec, box)
-                if part is None:
-                    continue
-                read += 1
-                found = part.decode(_fetched(data, part, where))
-                expect_voxels(found, whole[box], f"part, {where}, against decode")
-        assert read, "part: found None for every box, even for a single voxel of 64 x 48 x 40"
-
-    def test_wrong_parts(self) -> None:
-        """Too few, too many, too short and too long ones are refused."""
-        self.needs(ReadsRanges)
-        for what, codec, spec, chunk in self.cases(_SIZES[1:]):
-            assert isinstance(codec, ReadsRanges)
-            box = (slice(0, 1), slice(0, 1), slice(0, 1), slice(0, spec.shape[3]))
-            part = codec.part(spec, box)
-            if part is None:
+            assert isinstance(codec, HasLayout)
+            layout = codec.layout(spec)
+            if layout is None:
                 continue
-            parts = _fetched(bytes(codec.encode(chunk)), part, what)
-            wrong = [
-                [],
-                parts[:-1],
-                [*parts, b"x"],
-                [parts[0][:-1], *parts[1:]],
-                [parts[0] + b"x", *parts[1:]],
-            ]
-            for number, bad in enumerate(wrong):
-                refused = _refuses(part, bad)
-                lengths = [len(data) for data in bad]
-                assert refused, f"part, {what}: wrong parts of {lengths} bytes were taken ({number})"
+            told += 1
+            data = bytes(codec.encode(chunk))
+            seen = _view(data, layout, spec.shape, what).astype(spec.dtype)
+            expect_voxels(seen, codec.decode(data, spec), f"layout, {what}, against decode")
+        assert told, "layout: found None for every chunk"
 
     def test_decode_into(self) -> None:
         """Writes exactly the box, into arrays of any memory order, and nothing beside it."""
