@@ -170,19 +170,23 @@ class _BoxPlan:
         while start < stop:
             row, i = divmod(start, nx)
             k, j = divmod(row, ny)
-            (y,), (z,) = self._parts(1, j, j + 1), self._parts(2, k, k + 1)
-            name, length, source, target, whole = y
-            name, whole = f"_{name}_{z.name}", whole and z.whole
+            (y_name, y_length, y_source, y_target, y_whole), z = self._part(1, j), self._part(2, k)
+            name, whole = f"_{y_name}_{z.name}", y_whole and z.whole
+            z_length, z_source, z_target = z.length, z.source, z.target
             run = min(nx - i, stop - start, _MOST_LISTED)
-            for x in self._parts(0, i, i + run):
+            for x_name, x_length, x_source, x_target, x_whole in self._parts(0, i, i + run):
                 yield ChunkRef(
-                    f"{prefix}{x.name}{name}",
-                    (x.length, length, z.length),
-                    (x.source, source, z.source),
-                    (x.target, target, z.target),
-                    x.whole and whole,
+                    f"{prefix}{x_name}{name}",
+                    (x_length, y_length, z_length),
+                    (x_source, y_source, z_source),
+                    (x_target, y_target, z_target),
+                    x_whole and whole,
                 )
             start += run
+
+    def _part(self, axis: int, number: int) -> _Part:
+        listed = self._listed[axis]
+        return self._axes[axis].part(number) if listed is None else listed[number]
 
     def _parts(self, axis: int, start: int, stop: int) -> list[_Part]:
         listed = self._listed[axis]

@@ -132,7 +132,7 @@ class Access(Properties, Switches):
                 plan,
                 background=background,
                 fill=background if settings.fill_missing else None,
-                workers=self._threads(io, request, parallel),
+                workers=1 if len(plan) == 1 else self._threads(io, request, parallel),
                 tick=tick,
                 out=out,
             )
