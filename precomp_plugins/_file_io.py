@@ -114,12 +114,12 @@ else:
         """Fill each memory from its place in a file of `size` bytes on; False where it is no such file."""
         fd = os.open(path, _READ)
         try:
-            if len(parts[0][1]) == size:
+            if parts and len(parts[0][1]) == size:
                 # One byte more than it may have: that tells its size at half the price of asking for it.
                 return os.preadv(fd, (parts[0][1], _spare), 0) == size
             if os.lseek(fd, 0, os.SEEK_END) != size:  # fstat tells more, and takes three times as long
                 return False
-            for start, memory in parts:
+            for start, memory in parts:  # noqa: SIM110  all() costs more than the loop
                 if os.preadv(fd, (memory,), start) != len(memory):
                     return False
             return True
