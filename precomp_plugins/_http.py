@@ -10,12 +10,13 @@ from urllib.parse import quote
 from precomp.errors import CloudPathError, ReadOnlyError, StoreError, UnsupportedError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Modify, Stat
 from precomp.memory import check_key
-from precomp.retry import Limits, RetryPolicy, TransientError
+from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._http_client import Answer, Client
 from precomp_plugins._http_login import Logins
 from precomp_plugins._http_options import HttpOptions
 from precomp_plugins._http_parts import (
     Parts,
+    check_same,
     cut,
     encoding_of,
     folder_of,
@@ -178,22 +179,20 @@ class HttpStore:
 
     def _get_spans(self, key: str, spans: Sequence[ByteRange], limits: Limits) -> Parts | None:
         """Ask for several parts, one request each; for all of the object where it may change meanwhile."""
-        last = ByteRange(0, spans[-1].stop)
-        if folder_of(key) in self._whole:
-            blob = self._get_whole(key, last, limits)
-            return None if blob is None else [(0, blob)]
         parts: Parts = []
-        for span in spans:
+        for span in spans if folder_of(key) not in self._whole else ():
             blob = self._get_range(key, span, limits)
             if blob is None:
                 return None
-            if parts and blob[4:] != parts[0][1][4:]:  # version and size
-                raise TransientError("the object changed while it was read")
             parts.append((span.start, blob))
-            if len(spans) > 1 and not is_strong(blob.version):
-                blob = self._get_whole(key, last, limits)
-                return None if blob is None else [(0, blob)]
-        return parts
+            if len(spans) > 1 and blob.data and not is_strong(blob.version):
+                break
+        else:
+            if parts:
+                check_same(parts)
+                return parts
+        blob = self._get_whole(key, ByteRange(0, spans[-1].stop), limits)
+        return None if blob is None else [(0, blob)]
 
     def _head(self, key: str, limits: Limits) -> Stat | None:
         with self._send(key, "HEAD", self._any_coding, limits) as answer:

@@ -18,7 +18,7 @@ from precomp_plugins._http_options import HttpOptions
 
 __all__ = ["Answer", "Client"]
 
-_PIECE = 2**18  # bytes; at most so much is asked for at a time
+_PIECE = 2**17  # bytes; at most so much is asked for at a time
 _SMALL = 2**16  # bytes; rather read and forgotten than paid for with a new connection
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 10
@@ -33,8 +33,9 @@ class Answer:
         url: where it came from in the end.
     """
 
-    def __init__(self, response: urllib3.BaseHTTPResponse, url: str, limits: Limits) -> None:
-        self._response, self._limits = response, limits
+    def __init__(self, what: str, response: urllib3.BaseHTTPResponse, url: str, limits: Limits) -> None:
+        """`what` is the object's name for errors."""
+        self._what, self._response, self._limits = what, response, limits
         self.status, self.url = response.status, url
 
     def __enter__(self) -> Self:
@@ -101,7 +102,7 @@ class Answer:
                     sock.settimeout(left)
             return self._response.read1(most, False) or b""
         except urllib3.exceptions.HTTPError as error:
-            raise transport_failure(self.url, error) from error
+            raise transport_failure(self.url, error, self._what) from error
 
 
 class Client:
@@ -119,7 +120,7 @@ class Client:
         StoreError for all other failures of the way there.
         """
         for _ in range(_MOST_REDIRECTS):
-            answer = self._once(method, url, headers, limits)
+            answer = self._once(what, method, url, headers, limits)
             target = answer.header("Location") if answer.status in _REDIRECTS else None
             if target is None:
                 return self._checked(what, answer)
@@ -128,7 +129,7 @@ class Client:
             url = _redirected(what, url, target)
         raise StoreError(f"{what}: more than {_MOST_REDIRECTS} redirects, the last one to {_shown(url)}")
 
-    def _once(self, method: str, url: str, headers: dict[str, str], limits: Limits) -> Answer:
+    def _once(self, what: str, method: str, url: str, headers: dict[str, str], limits: Limits) -> Answer:
         try:
             response = self._manager(url).urlopen(
                 method,
@@ -141,8 +142,8 @@ class Client:
                 decode_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
-            raise transport_failure(url, error) from error
-        return Answer(response, url, limits)
+            raise transport_failure(url, error, what) from error
+        return Answer(what, response, url, limits)
 
     def _checked(self, what: str, answer: Answer) -> Answer:
         status = answer.status
@@ -187,7 +188,7 @@ class Client:
 
     def _made(self, secure: bool, proxy: str | None) -> urllib3.PoolManager:
         # Connections are made as they are needed; a pool that is too small would close and reopen them.
-        given: dict[str, Any] = {"num_pools": _POOLS, "maxsize": max(self._options.concurrency, 64)}
+        given: dict[str, Any] = {"num_pools": _POOLS, "maxsize": max(self._options.concurrency, 256)}
         if secure:
             given["ssl_context"] = _context(self._options)
         if proxy is None:
@@ -212,11 +213,22 @@ def _redirected(what: str, url: str, target: str) -> str:
 
 def _proxies(option: str | None) -> dict[str, str]:
     found = urllib.request.getproxies() if option is None else {"http": option, "https": option}
-    return {
-        scheme: address if "://" in address else f"http://{address}"
-        for scheme in ("http", "https")
-        if (address := found.get(scheme))
-    }
+    return {scheme: _proxy_address(found[scheme]) for scheme in ("http", "https") if found.get(scheme)}
+
+
+def _proxy_address(text: str) -> str:
+    address = text if "://" in text else f"http://{text}"
+    try:
+        parts = urllib3.util.parse_url(address)
+    except urllib3.exceptions.LocationParseError:
+        parts = urllib3.util.Url()
+    if parts.scheme not in ("http", "https") or not parts.host:
+        # Neither quoted nor chained: there may be a password in it.
+        raise StoreError(
+            "proxy: expected http://HOST:PORT, or with user and password before the host, found no such "
+            "address; correct the option proxy, or the environment variable HTTP_PROXY or HTTPS_PROXY"
+        )
+    return address
 
 
 def _context(options: HttpOptions) -> ssl.SSLContext:

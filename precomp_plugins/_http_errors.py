@@ -1,5 +1,6 @@
 """What urllib3 raises, as the errors of precomp."""
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,33 +13,38 @@ from precomp.retry import TransientError
 
 __all__ = ["transport_failure"]
 
+_TUNNEL = re.compile(r"Tunnel connection failed: (4(?!29)\d\d.*)")  # http.client's words
 _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-def transport_failure(url: str, error: exceptions.HTTPError) -> TransientError | PrecompError:
+def transport_failure(url: str, error: exceptions.HTTPError, what: str = "") -> TransientError | PrecompError:
     """Return what to raise from `error`: a TransientError where another try may go well.
 
-    No message of urllib3's own is quoted where it could hold more of an address than the host.
+    `url` is what was asked for, `what` the name of the object that was wanted, the host where empty.
     """
     host = urlsplit(url).netloc.rpartition("@")[2]
+    what = what or host
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST:
-            return StoreError(f"{host}: there is no host of that name, or no network: {cause.strerror}")
+            return StoreError(
+                f"{what}: there is no host {host}, or no network ({cause.strerror}); correct the address"
+            )
         if isinstance(cause, ssl.SSLCertVerificationError):
             return StoreError(
-                f"{host}: its certificate is not trusted: {cause.verify_message}; give the option ca_file, "
-                "or verify=False if nobody can be in between"
+                f"{what}: the certificate of {host} is not trusted: {cause.verify_message}; give the option "
+                "ca_file, or verify=False if nobody can be in between"
             )
-        if isinstance(cause, OSError) and "407" in str(cause):
+        if isinstance(cause, OSError) and (refusal := _TUNNEL.search(str(cause))):
             return CredentialsError(
-                f"{host}: the proxy refused: {cause}; write user and password into its address"
+                f"{what}: the proxy does not let through to {host}: {refusal[1]}; write user and "
+                "password into its address, or go by another"
             )
     if isinstance(error, exceptions.LocationValueError):
-        return StoreError(f"{host}: no request can be sent to this address: {error}")
+        return StoreError(f"{what}: no request can be sent to the host {host}: {error}")
     if isinstance(error, exceptions.TimeoutError) and not isinstance(error, exceptions.NewConnectionError):
-        return TransientError(f"{host}: nothing came in time ({type(error).__name__})")
-    return TransientError(f"{host}: the connection failed ({_told(causes)})")
+        return TransientError(f"nothing came from {host} in time ({type(error).__name__})")
+    return TransientError(f"the connection to {host} failed ({_told(causes[-1])})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -54,7 +60,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         todo += [cause for cause in inner if isinstance(cause, BaseException)]
 
 
-def _told(causes: list[BaseException]) -> str:
-    last = causes[-1]
-    text = str(last)
-    return f"{type(last).__name__}: {text}" if text else type(last).__name__
+def _told(cause: BaseException) -> str:
+    text = str(cause)
+    return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -8,7 +8,17 @@ from precomp.interfaces import Blob, ByteRange
 from precomp.retry import TransientError
 from precomp_plugins._http_client import Answer
 
-__all__ = ["Parts", "cut", "encoding_of", "folder_of", "is_strong", "joined", "part_blob", "whole_blob"]
+__all__ = [
+    "Parts",
+    "check_same",
+    "cut",
+    "encoding_of",
+    "folder_of",
+    "is_strong",
+    "joined",
+    "part_blob",
+    "whole_blob",
+]
 
 Parts: TypeAlias = list[tuple[int, Blob]]
 """Pieces of one object, each with the offset of its first byte, in rising order."""
@@ -108,6 +118,14 @@ def cut(parts: Parts, wanted: ByteRange) -> Blob:
     offset, blob = next(one for one in reversed(parts) if one[0] <= wanted.start or one is parts[0])
     start, stop = (max(0, end - offset) for end in wanted)
     return blob._replace(data=memoryview(blob.data)[start : max(start, stop)])
+
+
+def check_same(parts: Parts) -> None:
+    """Raise TransientError where the parts are of several versions of the object."""
+    sizes = {blob.size for _, blob in parts}
+    versions = {blob.version for _, blob in parts if blob.data}  # 416 mostly comes without one
+    if len(sizes) > 1 or len(versions) > 1:
+        raise TransientError("the object changed while it was read")
 
 
 def _blob(answer: Answer, data: bytes | memoryview, size: int) -> Blob:

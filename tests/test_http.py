@@ -172,6 +172,13 @@ def test_ranges_far_apart_are_of_one_version(server: HttpServer) -> None:
     assert len(server.seen) == 4
 
 
+def test_distant_ranges_beyond_the_end(server: HttpServer) -> None:
+    stored(server, KEY, DATA)
+    store: Any = opened(server)
+    found = store.get_ranges(KEY, [ByteRange(10**9, 10**9 + 5), ByteRange(0, 10)])
+    assert [(body(blob), blob.size) for blob in found] == [(b"", len(DATA)), (DATA[:10], len(DATA))]
+
+
 def test_without_versions_distant_ranges_are_cut_from_the_whole(server: HttpServer) -> None:
     stored(server, KEY, DATA * 10)
     server.etags = False
@@ -514,6 +521,22 @@ def test_a_proxy_that_refuses_is_told(server: HttpServer) -> None:
         at("http://h", proxy=server.url).get("a")
 
 
+@pytest.mark.parametrize("status", [403, 407])
+def test_a_proxy_that_lets_nobody_through_is_told(server: HttpServer, status: int) -> None:
+    server.answers["h:443"] = status, b""
+    with pytest.raises(CredentialsError, match=rf"https://h/ds/layer/a: the proxy .* h: {status}"):
+        at("https://h", proxy=server.url).get("a")
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("address", ["socks5://ada:s3cr3t@h", "http://ada:s3cr3t@h:port", "http://"])
+def test_what_is_no_proxy_is_told_without_its_password(address: str) -> None:
+    with pytest.raises(StoreError, match="proxy: expected") as raised:
+        at("http://h", proxy=address)
+    assert "s3cr3t" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
 # Failures
 
 
@@ -597,7 +620,9 @@ def test_the_deadline_ends_a_body_that_drips(proxy: FaultProxy, monkeypatch: pyt
 
 
 def test_a_host_that_is_not_there_is_told_at_once() -> None:
-    with pytest.raises(StoreError, match=r"no host of that name"):
+    with pytest.raises(
+        StoreError, match=r"http://no-such-host.invalid/ds/layer/.*: there is no host no-such-host.invalid"
+    ):
         at("http://no-such-host.invalid").get(KEY)
 
 

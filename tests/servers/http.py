@@ -108,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(501, b"")
         return self.file(web.root / unquote(self.path, errors="surrogateescape").lstrip("/"))
 
-    do_HEAD = do_GET  # noqa: N815
+    do_HEAD = do_CONNECT = do_GET  # noqa: N815
 
     def file(self, path: Path) -> None:
         accepted = self.headers["Accept-Encoding"] or ""
@@ -131,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self.answer(200, data, headers)
         start, stop = self.web.range_of(int(match[1]), int(match[2]) + 1)
         if start >= len(data):
-            return self.answer(416, b"", {**headers, "Content-Range": f"bytes */{len(data)}"})
+            return self.answer(416, b"", {"Content-Range": f"bytes */{len(data)}"})
         stop = min(stop, len(data))
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
         return self.answer(206, data[start:stop], headers)
