@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import NoReturn, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from precomp.errors import CloudPathError, ReadOnlyError, StoreError, UnsupportedError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Modify, Stat
@@ -69,6 +69,14 @@ class HttpStore:
                 f"{path.scheme}://***@{host.rpartition('@')[2]}: expected an address without a user, as "
                 "it is shown in errors; give the login in the option hosts"
             )
+        try:
+            usable = bool(urlsplit(f"{path.scheme}://{host}/").hostname) and urlsplit(f"//{host}").port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise CloudPathError(
+                f"{path}: expected HOST or HOST:PORT behind {path.scheme}://, found {host!r}"
+            )
         lone_percent = re.compile(r"%(?![0-9A-Fa-f]{2})")
         folder = quote(lone_percent.sub("%25", path.path), safe=f"{_PLAIN}+%~")
         base = f"{path.scheme}://{host}/{folder}/" if folder else f"{path.scheme}://{host}/"
@@ -77,6 +85,12 @@ class HttpStore:
 
     def __repr__(self) -> str:
         return f"HttpStore({self._place!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise UnsupportedError(
+            f"{self!r}: a store knows secrets and belongs to its process; pickle the volume, which "
+            "opens it anew"
+        )
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         """Return the object or the part of it inside `byte_range`; None means absent."""

@@ -4,6 +4,7 @@ import os
 import ssl
 import time
 import urllib.request
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urljoin, urlsplit
@@ -89,7 +90,8 @@ class Answer:
     def drain(self) -> None:
         """Read what is left if it is little, so that the connection can be used again."""
         if (self.length or 0) <= _SMALL:
-            self.read(_SMALL)
+            with suppress(TransientError):  # the status has said all that matters
+                self.read(_SMALL)
 
     def _piece(self, most: int) -> bytes:
         left = self._limits.until - time.monotonic()
@@ -199,8 +201,11 @@ class Client:
 
 
 def _redirected(what: str, url: str, target: str) -> str:
-    to = urljoin(url, target)
-    parts = urlsplit(to)
+    try:
+        to = urljoin(url, target)
+        parts = urlsplit(to)
+    except ValueError as error:
+        raise StoreError(f"{what}: redirected to what is no address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
         raise StoreError(f"{what}: redirected to {_shown(to)}, which is no http address")
     if parts.scheme == "http" and url.startswith("https:"):

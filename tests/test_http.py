@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import pickle
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from faults import Fault, FaultProxy
 from servers.http import HttpServer
 
 from precomp.errors import (
+    CloudPathError,
     CredentialsError,
     ReadOnlyError,
     StoreError,
@@ -480,6 +482,7 @@ def test_a_relative_redirect(server: HttpServer) -> None:
         ("ftp://h/", "no http address"),
         ("http://user:s3cr3t@h/", "no http address"),
         ("file:///etc/", "no http address"),
+        ("http://[::1/", "no address"),
     ],
 )
 def test_a_redirect_without_sense_is_an_error(server: HttpServer, target: str, told: str) -> None:
@@ -631,3 +634,23 @@ def test_a_refusal_is_not_tried_again(proxy: FaultProxy) -> None:
     with pytest.raises(CredentialsError):
         behind(proxy).get(KEY)
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("host", ["h:port", "h:99999", "[::1", ":80", "[h]x"])
+def test_what_is_no_host_is_refused_at_once(host: str) -> None:
+    with pytest.raises(CloudPathError, match="expected HOST"):
+        at(f"http://{host}")
+
+
+def test_a_refusal_whose_text_is_cut_off_is_a_refusal(proxy: FaultProxy, server: HttpServer) -> None:
+    server.login = "Bearer x"
+    proxy.plan(Fault.truncate(after=3))
+    with pytest.raises(CredentialsError):
+        behind(proxy).get(KEY)
+    assert len(proxy.requests) == 1
+
+
+def test_a_store_is_not_pickled_with_its_secrets(server: HttpServer) -> None:
+    store = opened(server, hosts={server.host: HostOptions(token="s3cr3t")})
+    with pytest.raises(UnsupportedError, match="pickle the volume"):
+        pickle.dumps(store)
