@@ -75,7 +75,7 @@ class Remote:
         return [ProtocolPlugin("far", self.open, compress="gzip")]
 
     def open(self, path: CloudPath, options: Any = None) -> Store:
-        self.faulty = FaultyStore(Plain(open_shared(f"{path.bucket}/{path.path}")), self.faults)
+        self.faulty = FaultyStore(Plain(open_shared(f"{path.bucket}/{path.path}".rstrip("/"))), self.faults)
         return Plain(self.faulty)
 
     @property
@@ -676,6 +676,51 @@ def test_a_local_layer_is_no_cache_of_itself(tmp_path: Path) -> None:
         with pytest.raises(ArgumentError, match="lies in the layer"):
             vol.commit_info()
     assert not (tmp_path / "ds").exists()
+
+
+def test_a_hostile_info_removes_nothing_elsewhere(far: Remote, path: str, tmp_path: Path) -> None:
+    """Keys of an info lead into cache folders; they must lead nowhere else."""
+    victim = tmp_path / "victim" / "precious"
+    victim.parent.mkdir()
+    victim.write_text("mine")
+    made = make(path, registry=far.registry)
+    for key in ("../victim", "../../victim", "../../../victim", "../../../../victim"):
+        info = copy.deepcopy(made.info)
+        info["scales"][0]["key"] = key
+        behind(made).put("info", Blob(json.dumps(info).encode()))
+        for scales in (info["scales"], [dict(info["scales"][0], encoding="jpeg")]):
+            info["scales"] = scales
+            behind(made).put("info", Blob(json.dumps(info).encode()))
+            vol = CloudVolume(path, cache=tmp_path / "a" / "cache", registry=far.registry)
+            store = vol._layer.objects().store
+            store.clear(f"{key}/")  # type: ignore[attr-defined]
+            assert list(store.folder.entries(f"{key}/")) == []  # type: ignore[attr-defined]
+        assert victim.read_text() == "mine"
+
+
+def test_links_in_the_folder_are_no_loops(vol: CloudVolume) -> None:
+    vol[...]
+    os.symlink(vol.cache.path, Path(vol.cache.path, "8_8_40", "again"))
+    assert vol.cache.num_files() == 12
+    vol.cache.flush()
+    assert vol.cache.num_files() == 0
+
+
+def test_a_copy_shares_the_cache(vol: CloudVolume, tmp_path: Path) -> None:
+    twin = copy.copy(vol)
+    twin.cache_bytes = 5000
+    vol.cache = False
+    assert not twin.cache.enabled
+    twin.cache_validate = True
+    assert (vol.cache.enabled, vol.cache_bytes, vol.cache_validate) == (False, 5000, True)
+    twin.cache = tmp_path / "cache"
+    vol.layer = "image"
+    assert (vol.cache.path, vol.cache_bytes, vol.cache_validate) == (str(tmp_path / "cache"), 5000, True)
+
+
+def test_the_default_folder_is_its_owners(far: Remote, path: str, home: Path) -> None:
+    make(path, registry=far.registry, cache=True)[...] = 1
+    assert home.stat().st_mode & 0o077 == 0
 
 
 def test_layers_in_layers_do_not_mix(far: Remote, home: Path) -> None:

@@ -10,7 +10,7 @@ from precomp.engine.disk.store import DiskCache
 from precomp.errors import StoreError
 from precomp.geometry import Bbox
 from precomp.interfaces import CloudPath
-from precomp.volume.caching import find_folder
+from precomp.volume.caching import Caching, find_folder
 
 if TYPE_CHECKING:
     from precomp.volume.access import Access
@@ -48,7 +48,7 @@ class VolumeCache:
     @property
     def enabled(self) -> bool:
         """Whether copies are kept and used. May be set, to a folder too, as `vol.cache` may."""
-        return bool(self._vol._settings.cache)
+        return bool(self._vol._layer.caching.where)
 
     @enabled.setter
     def enabled(self, value: bool | str) -> None:
@@ -57,7 +57,9 @@ class VolumeCache:
     @property
     def path(self) -> str:
         """The folder of the copies, or where they would be; it can be opened as a volume."""
-        return self._vol._layer.cache_folder()
+        layer = self._vol._layer
+        caching = layer.caching if layer.caching.where else Caching(True)
+        return str(caching.folder(layer.path, layer.path, layer.origin(layer.path)))
 
     def list(self, mip: Any = None) -> list[str]:
         """Return the keys of the chunks of a mip (None: the working one) that are kept, sorted."""

@@ -18,7 +18,7 @@ from precomp.interfaces import CloudPath, Store, UsesSuffixes
 from precomp.plugins import Registry
 from precomp.volume.options import Options
 
-__all__ = ["CACHE_BYTES", "Caching", "find_folder", "keep_info", "open_cache"]
+__all__ = ["CACHE_BYTES", "Caching", "changed_scales", "find_folder", "open_cache"]
 
 CACHE_BYTES = 10 * 2**30
 """How much is kept where nothing else is said."""
@@ -27,26 +27,24 @@ CACHE_BYTES = 10 * 2**30
 _HARMLESS = frozenset({"size", "resolution", "extra", "hidden", "jpeg_quality", "png_level"})
 
 
+def _absolute(where: bool | str | os.PathLike[str]) -> bool | str:
+    return where if isinstance(where, bool) else os.path.abspath(os.path.expanduser(os.fspath(where)))
+
+
 @attrs.frozen
 class Caching:
     """Whether and where copies are kept.
 
     Attributes:
-        where: True: the default folder, or a folder; False: nowhere.
+        where: True: the default folder, or a folder, which counts from the working directory of now;
+            False: nowhere.
         limit: bytes at the most; None for any number.
         validate: whether the version of a copy is compared before it is used.
     """
 
-    where: bool | str = False
+    where: bool | str = attrs.field(default=False, converter=_absolute)
     limit: int | None = CACHE_BYTES
     validate: bool = False
-
-    @classmethod
-    def of(cls, where: Any, limit: int | None, validate: bool) -> "Caching":
-        """Take the settings of a volume; a relative folder counts from the working directory of now."""
-        if isinstance(where, (str, os.PathLike)):
-            where = os.path.abspath(os.path.expanduser(os.fspath(where)))
-        return cls(where, limit, validate)
 
     def folder(self, path: CloudPath, layer: CloudPath, origin: str) -> str | None:
         """Return the folder for the copies of `path`, which is `layer` or where its info points to.
@@ -110,27 +108,16 @@ def _local(folder: str, registry: Registry) -> Store:
     return store
 
 
-def keep_info(store: Store, data: bytes) -> None:
-    """Keep a copy of a layer's info that was just fetched; drop copies of what must have changed with it."""
-    if not isinstance(store, DiskCache):
-        return
-    before = store.document("info")
-    if before is not None and before != data:
-        for prefix in _changed(before, data):
-            store.clear(prefix)
-    store.keep_document("info", data)
-
-
-def _changed(before: bytes, after: bytes) -> list[str]:
-    """The folders whose chunks cannot be what they were, by two infos; [''] for all."""
+def changed_scales(before: bytes, after: bytes) -> list[str] | None:
+    """Return the keys of scales whose chunks cannot be what they were, by two infos; None: of all."""
     try:
         old, new = (jsonio.loads(text, "info") for text in (before, after))
         if any(old.get(field) != new.get(field) for field in ("type", "data_type", "num_channels")):
-            return [""]
-        scales = [{scale["key"]: _essence(scale) for scale in info["scales"]} for info in (old, new)]
-    except (InfoError, AttributeError, KeyError, TypeError):
-        return [""]
-    return [f"{key.strip('/')}/" for key, scale in scales[0].items() if scales[1].get(key) != scale]
+            return None
+        olds, news = ({scale["key"]: _essence(scale) for scale in info["scales"]} for info in (old, new))
+    except (InfoError, AttributeError, KeyError, TypeError):  # a copy that somebody damaged
+        return None
+    return [key for key, scale in olds.items() if news.get(key) != scale]
 
 
 def _essence(scale: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class CloudVolume(Access, Documents, Segments):
 
     def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
         layer, settings = Layer(path, registry, self._options), self._settings
-        layer.caching = settings.caching
+        layer.caching = self._layer.caching if hasattr(self, "_layer") else settings.caching
         if info is None:
             layer.refresh_info()
         else:

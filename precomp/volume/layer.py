@@ -4,7 +4,6 @@ from typing import Any
 
 from precomp import jsonio, url
 from precomp.engine.cache import ChunkCache
-from precomp.engine.disk.store import DiskCache
 from precomp.engine.objects import Objects
 from precomp.errors import (
     ChunkDecodeError,
@@ -20,8 +19,9 @@ from precomp.info import VolumeInfo
 from precomp.interfaces import CloudPath, SupportsCutout, UsesSuffixes
 from precomp.plugins import Registry
 from precomp.provenance import Provenance
-from precomp.volume.caching import Caching, keep_info, open_cache
+from precomp.volume.caching import Caching
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
+from precomp.volume.copies import Copies, keep_info, keep_provenance, origin_of
 from precomp.volume.document import InfoDocument
 from precomp.volume.options import Options
 from precomp.volume.scale_io import ScaleIO
@@ -51,7 +51,7 @@ class Layer:
         self._provenance: Provenance | None = None
         self._fetched = False
         self.cache = ChunkCache()
-        self._caching, self._keeping = Caching(), dict[CloudPath, Objects]()
+        self._copies = Copies(registry, Caching())
 
     def __getstate__(self) -> dict[str, Any]:
         """Travel without what is opened, and without secrets; stores belong to a process."""
@@ -63,35 +63,33 @@ class Layer:
             "_provenance": self._provenance,
             "_fetched": self._fetched,
             "_cache_limit": self.cache.limit,
-            "_caching": self._caching,
+            "_caching": self.caching,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Open anew in this process."""
-        limit = state.pop("_cache_limit")
-        self.__dict__.update(state, _options={}, _opened={}, _keeping={}, _scales={}, cache=ChunkCache(limit))
+        limit, caching = state.pop("_cache_limit"), state.pop("_caching")
+        self.__dict__.update(state, _options={}, _opened={}, _scales={}, cache=ChunkCache(limit))
         self.protocol = self.registry.protocol(self.path.scheme)
+        self._copies = Copies(self.registry, caching)
 
     @property
     def caching(self) -> Caching:
         """Whether and where copies of objects are kept on the local disk. To set it opens all stores anew."""
-        return self._caching
+        return self._copies.caching
 
     @caching.setter
     def caching(self, value: Caching) -> None:
-        self._caching = value
-        self._keeping.clear()
+        self._copies = Copies(self.registry, value)
         self._scales.clear()
 
     def objects(self, path: CloudPath | None = None) -> Objects:
         """Return the objects of this layer's folder, or of another folder."""
-        path = self.path if path is None else path
-        if not self._caching.where:
-            return self._remote(path)
-        found = self._keeping.get(path)
-        if found is None:
-            found = self._keeping.setdefault(path, self._with_cache(path))
-        return found
+        return self._copies.objects(self.path if path is None else path, self.path, self._remote)
+
+    def origin(self, path: CloudPath) -> str:
+        """What tells services apart that serve one cloudpath; empty for the usual one."""
+        return origin_of(self._remote(path))
 
     def _remote(self, path: CloudPath) -> Objects:
         """The objects where they come from."""
@@ -99,26 +97,6 @@ class Layer:
         if found is None:
             found = self._opened.setdefault(path, self._open(path))
         return found
-
-    def _with_cache(self, path: CloudPath) -> Objects:
-        remote, origin = self._remote(path), self.origin(path)
-        folder = self._caching.folder(path, self.path, origin)
-        if folder is None:
-            return remote
-        store = open_cache(remote.store, path, folder, self.registry, self._caching, origin)
-        return Objects(store, self.registry.compressor, str(path))
-
-    def cache_folder(self) -> str:
-        """The folder of this layer's copies, or where they would be."""
-        caching = self._caching if self._caching.where else Caching(True)
-        folder = caching.folder(self.path, self.path, self.origin(self.path))
-        assert folder is not None
-        return folder
-
-    def origin(self, path: CloudPath) -> str:
-        """What tells services apart that serve one cloudpath (see TellsOrigin); empty for the usual one."""
-        origin: str = getattr(self._remote(path).store, "origin", "")
-        return origin
 
     def _open(self, path: CloudPath) -> Objects:
         if path.scheme not in self._options:
@@ -176,8 +154,7 @@ class Layer:
         self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._scales.clear()
         self._fetched = True
-        if self._caching.where:
-            keep_info(self.objects().store, data)
+        keep_info(self.path, data, self.objects)
         warn_old_type(self._document.model(), self._document.name)
 
     def commit_info(self, draft: InfoDocument | None = None) -> None:
@@ -213,9 +190,8 @@ class Layer:
         """Fetch the provenance anew."""
         data = self._read(self.path, "provenance")
         self.set_provenance({} if data is None else data)
-        store = self.objects().store
-        if data is not None and isinstance(store, DiskCache):
-            store.keep_document("provenance", data)
+        if data is not None:
+            keep_provenance(data, self.objects())
 
     def commit_provenance(self) -> None:
         """Save the provenance, having checked it."""

@@ -117,7 +117,7 @@ class Settings:
     @property
     def caching(self) -> Caching:
         """Where copies are kept, as a layer wants to know it."""
-        return Caching.of(self.cache, self.cache_bytes, self.cache_validate)
+        return Caching(self.cache, self.cache_bytes, self.cache_validate)
 
 
 def _fits_cache(value: Any) -> bool:

@@ -1,5 +1,7 @@
 """The options of an open volume, as properties that may be set."""
 
+import attrs
+
 from precomp.volume.layer import Layer
 from precomp.volume.settings import Cache, CdnCache, Compress, Option, Parallel, Settings, check_compress
 
@@ -44,27 +46,24 @@ class Switches:
 
     def _set_cache(self, value: Cache) -> None:
         self._settings.cache = value
-        self._apply_caching()
+        self._layer.caching = attrs.evolve(self._layer.caching, where=value)
 
     @property
     def cache_bytes(self) -> int | None:
         """How many bytes of copies are kept on the local disk at the most; None for any number."""
-        return self._settings.cache_bytes
+        return self._layer.caching.limit
 
     @cache_bytes.setter
     def cache_bytes(self, value: int | None) -> None:
         self._settings.cache_bytes = value
-        self._apply_caching()
+        self._layer.caching = attrs.evolve(self._layer.caching, limit=self._settings.cache_bytes)
 
     @property
     def cache_validate(self) -> bool:
         """Whether the version of a copy is compared with the store's each time before it is used."""
-        return self._settings.cache_validate
+        return self._layer.caching.validate
 
     @cache_validate.setter
     def cache_validate(self, value: bool) -> None:
         self._settings.cache_validate = value
-        self._apply_caching()
-
-    def _apply_caching(self) -> None:
-        self._layer.caching = self._settings.caching
+        self._layer.caching = attrs.evolve(self._layer.caching, validate=self._settings.cache_validate)

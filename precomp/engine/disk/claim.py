@@ -22,23 +22,29 @@ def default_folder(path: CloudPath, origin: str = "") -> str:
 
     Below `$XDG_CACHE_HOME` where that is set. `origin` tells services apart that serve one cloudpath.
     """
+    scheme = f"{path.scheme}@{origin}" if origin else path.scheme
+    parts = [scheme, *path.bucket.strip("/").split("/"), *path.path.split("/")]
+    return os.path.join(_root(), *(_safe(part) for part in parts if part))
+
+
+def _root() -> str:
     root = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(root):  # a relative one is to be ignored, says its specification
         root = os.path.join(os.path.expanduser("~"), ".cache")
-    scheme = f"{path.scheme}@{origin}" if origin else path.scheme
-    parts = [scheme, *path.bucket.strip("/").split("/"), *path.path.split("/")]
-    return os.path.join(os.path.abspath(root), "precomp", *(_safe(part) for part in parts if part))
+    return os.path.join(os.path.abspath(root), "precomp")
 
 
 def claim(records: Store, folder: str, path: CloudPath, origin: str = "") -> None:
     """Make `folder` the cache folder of `path`, or see that it is.
 
     `records` is a store of local files in its hidden folder. Raises ArgumentError where it holds anything
-    else, and StoreError where it cannot be read or made.
+    else, and OSError where it cannot be read or made.
     """
     if claimed_by(records, folder, path, origin):
         return
-    if folder != default_folder(path, origin):  # below that one may be the folders of other layers
+    if folder == default_folder(path, origin):  # which may hold the folders of layers further below
+        os.makedirs(_root(), 0o700, exist_ok=True)  # what is in a private bucket is nobody else's business
+    else:
         _check_empty(folder)
     text = jsonio.dumps({"format": _FORMAT, "cloudpath": str(path), "origin": origin})
     try:

@@ -39,10 +39,10 @@ def entries(root: str, suffixes: Sequence[str], prefix: str = "", *, sweep: bool
                 if item.name.startswith("."):
                     if sweep and item.name.endswith(".tmp"):
                         _sweep(item)
-                elif item.is_dir():
+                elif item.is_dir(follow_symlinks=False):
                     if not os.path.isdir(f"{item.path}/{HIDDEN}"):
                         folders.append(f"{folder}{item.name}/")
-                elif folder or item.name not in DOCUMENTS:
+                elif item.is_file() and (folder or item.name not in DOCUMENTS):
                     with suppress(FileNotFoundError):
                         status = item.stat()
                         key = folder + _without(item.name, suffixes)

@@ -17,6 +17,7 @@ from precomp.interfaces import Blob, Store
 __all__ = ["CacheFolder"]
 
 _LONGEST_PART = 200  # bytes of a file's name, so that a suffix may follow
+_WINDOWS, _NOT_ON_WINDOWS = os.name == "nt", frozenset('\\:*?"<>|')
 _ROOM = 0.9  # of the limit is left when room is made, so that it is not made for each chunk again
 _TO_KEEP = 2.0  # seconds to wait for the lock; who has to wait longer does without keeping
 _TO_DROP = 30.0  # dropping cannot be done without
@@ -53,7 +54,7 @@ class CacheFolder:
         slashed = f"/{key}/"
         if "//" in slashed or "/." in slashed or "\0" in key or key in DOCUMENTS:
             return False
-        if key.endswith(self._suffixes):
+        if key.endswith(self._suffixes) or (_WINDOWS and not _NOT_ON_WINDOWS.isdisjoint(key)):
             return False
         if key.isascii() and len(key) <= _LONGEST_PART:
             return True
@@ -138,6 +139,8 @@ class CacheFolder:
 
     def clear(self, prefix: str = "") -> None:
         """Drop what is kept, or being fetched, under keys that start with `prefix`, a folder and slash."""
+        if prefix and not self.takes(f"{prefix}x"):
+            return  # nothing can be there, and it must not lead elsewhere
         with self._ledger.locked(_TO_DROP) as pages:
             pages.turn()
             for entry in list(entries(self.path, self._suffixes, prefix, sweep=True)):
@@ -147,7 +150,8 @@ class CacheFolder:
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Yield what is kept under keys that start with `prefix`, a folder with its slash or ''."""
-        return entries(self.path, self._suffixes, prefix)
+        if not prefix or self.takes(f"{prefix}x"):
+            yield from entries(self.path, self._suffixes, prefix)
 
     def document(self, key: str) -> bytes | None:
         """Return the copy of the info or provenance file."""
@@ -175,12 +179,13 @@ class CacheFolder:
             total, before = self._make_room(record.size), None
         # In this order, whoever is killed in between leaves nothing that would be served or not counted.
         pages.total = total + record.size
-        self._records.put(key, record)
         try:
+            self._records.put(key, record)
             self._chunks.put(key, Blob(blob.data, blob.content_encoding))
         except BaseException:
             with suppress(OSError):
                 self._remove(pages, key)
+                pages.total = total
             raise
         if before is not None:
             pages.total = total + record.size - before.size

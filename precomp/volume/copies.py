@@ -1,0 +1,84 @@
+"""The stores of a layer with copies on the local disk before them."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeAlias
+
+from precomp import url
+from precomp.engine.disk.store import DiskCache
+from precomp.engine.objects import Objects
+from precomp.errors import InfoError
+from precomp.interfaces import CloudPath
+from precomp.plugins import Registry
+from precomp.volume.caching import Caching, changed_scales, open_cache
+
+__all__ = ["Copies", "keep_info", "keep_provenance", "origin_of"]
+
+Places: TypeAlias = Callable[[CloudPath], Objects]
+
+
+class Copies:
+    """What a layer has on the local disk, and the places that its info points to. Opens nothing until asked.
+
+    It is given what it needs of the layer with each call: of two that hold each other the chunks in memory
+    would stay after the last use.
+
+    Attributes:
+        caching: whether and where copies are kept.
+    """
+
+    def __init__(self, registry: Registry, caching: Caching) -> None:
+        self.caching = caching
+        self._registry = registry
+        self._opened: dict[CloudPath, Objects] = {}
+
+    def objects(self, path: CloudPath, layer: CloudPath, remote: Places) -> Objects:
+        """Return the objects of `path`, which is `layer` or where its info points to.
+
+        `remote` gives the objects of a place where they come from.
+        """
+        if not self.caching.where:
+            return remote(path)
+        found = self._opened.get(path)
+        if found is None:
+            found = self._opened.setdefault(path, self._open(path, layer, remote(path)))
+        return found
+
+    def _open(self, path: CloudPath, layer: CloudPath, remote: Objects) -> Objects:
+        origin = origin_of(remote)
+        folder = self.caching.folder(path, layer, origin)
+        if folder is None:
+            return remote
+        store = open_cache(remote.store, path, folder, self._registry, self.caching, origin)
+        return Objects(store, self._registry.compressor, str(path))
+
+
+def origin_of(remote: Objects) -> str:
+    """What tells services apart that serve one cloudpath (see TellsOrigin); empty for the usual one."""
+    origin: str = getattr(remote.store, "origin", "")
+    return origin
+
+
+def keep_info(layer: CloudPath, data: bytes, objects: Places) -> None:
+    """Put the info that was just fetched beside the copies; drop those that must have changed with it."""
+    store = objects(layer).store
+    if not isinstance(store, DiskCache):
+        return
+    before = store.document("info")
+    if before is not None and before != data:
+        keys = changed_scales(before, data)
+        if keys is None:
+            store.clear()
+        for key in keys or ():
+            with suppress(InfoError):  # in the older one; under such a key there was nothing
+                place, folder = url.resolve(layer, key)
+                there = objects(place).store
+                if isinstance(there, DiskCache):
+                    there.clear(f"{folder}/")
+    store.keep_document("info", data)
+
+
+def keep_provenance(data: bytes, objects: Objects) -> None:
+    """Put the provenance that was just fetched beside the copies."""
+    if isinstance(objects.store, DiskCache):
+        objects.store.keep_document("provenance", data)
