@@ -44,6 +44,11 @@ class S3Store:
         self._prefix = f"{path.path}/" if path.path else ""
         self._bucket = Bucket(path, options)
 
+    @property
+    def origin(self) -> str:
+        """The address of the service where it is not Amazon's own; caches keep one apart from another."""
+        return self._bucket.origin
+
     def __repr__(self) -> str:
         return f"S3Store({str(self._path)!r})"
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from precomp.errors import StoreError
 from precomp.interfaces import CloudPath
@@ -19,6 +20,8 @@ __all__ = ["ABSENT", "Bucket"]
 _T = TypeVar("_T")
 
 ABSENT = frozenset({404})
+
+_AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 class Bucket:
@@ -39,6 +42,12 @@ class Bucket:
         if process != os.getpid():
             self._opened = _, clients = self._open()
         return clients
+
+    @property
+    def origin(self) -> str:
+        """The address of the service where it is not Amazon's own, else nothing."""
+        endpoint = self._clients().endpoint
+        return "" if f".{urlsplit(endpoint).hostname}".endswith(_AMAZON) else endpoint
 
     def ask(
         self,
