@@ -25,7 +25,7 @@ from precomp_plugins._file_io import (
 from precomp_plugins._file_list import list_files
 from precomp_plugins._file_lock import is_locked, locked
 from precomp_plugins._file_names import check_file_key
-from precomp_plugins._file_twins import Pins, Twins
+from precomp_plugins._file_twins import Pins, twins_of
 
 __all__ = ["FileStore"]
 
@@ -80,8 +80,8 @@ class FileStore:
         """Take the table encoding -> suffixes; the first is written, all are read."""
         names = (_PLAIN, *((suffix, encoding) for encoding, known in suffixes.items() for suffix in known))
         self._names = names
-        self._twins = Twins([suffix for suffix, _ in names])
         self._suffixes = tuple(suffix for suffix, _ in names[1:])
+        self._twins = twins_of(self._suffixes)
         self._suffix_of = {None: ""} | {encoding: known[0] for encoding, known in suffixes.items() if known}
         self._stamps: dict[str, int] = {}  # folder -> mtime in ns that any later change must alter
 

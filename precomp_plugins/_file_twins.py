@@ -7,11 +7,12 @@ writers one wins whole, as `FileStore` tells.
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import TypeAlias
 
 from precomp_plugins._file_io import open_file, remove_file, stat_path
 
-__all__ = ["Pins", "Twins"]
+__all__ = ["Pins", "Twins", "twins_of"]
 
 Pins: TypeAlias = Mapping[str, Callable[[], bool]]
 """Suffix to a function that tells whether the same file, or none, is still there."""
@@ -21,11 +22,11 @@ class Twins:
     """Twins of an object whose plain name is at `path`. Failures are plain OSErrors.
 
     Args:
-        suffixes: in the order in which they are read; the first is that of the plain name, ''.
+        suffixes: of the names beside the plain one, in the order in which they are read.
     """
 
     def __init__(self, suffixes: Sequence[str]) -> None:
-        self._suffixes = tuple(suffixes)
+        self._suffixes = ("", *suffixes)
         self._before = {suffix: self._suffixes[:place] for place, suffix in enumerate(self._suffixes)}
         self._beside = {suffix: tuple(s for s in self._suffixes if s != suffix) for suffix in self._suffixes}
 
@@ -54,6 +55,12 @@ class Twins:
         for other in self._beside[suffix]:
             if os.path.isfile(path + other) and (pins is None or pins[other]()):
                 remove_file(path + other)
+
+
+@lru_cache(maxsize=8)
+def twins_of(suffixes: tuple[str, ...]) -> Twins:
+    """Return the Twins with these suffixes: each layer that is opened has the same ones."""
+    return Twins(suffixes)
 
 
 def _any(path: str, suffixes: Sequence[str]) -> bool:

@@ -16,7 +16,7 @@ from precomp.errors import (
 from precomp.grid import ChunkGrid
 from precomp.hookspecs import ProtocolPlugin
 from precomp.info import VolumeInfo
-from precomp.interfaces import CloudPath, SupportsCutout, UsesSuffixes
+from precomp.interfaces import CloudPath, SupportsCutout
 from precomp.plugins import Registry
 from precomp.provenance import Provenance
 from precomp.volume.caching import Caching
@@ -105,8 +105,9 @@ class Layer:
         # hasattr first: to ask isinstance for a Protocol takes as long as to read a small info.
         if hasattr(store, "read_box") and isinstance(store, SupportsCutout):
             raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")
-        if hasattr(store, "set_suffixes") and isinstance(store, UsesSuffixes):
-            store.set_suffixes(self.registry.suffixes)
+        set_suffixes = getattr(store, "set_suffixes", None)  # of a UsesSuffixes, likewise
+        if set_suffixes is not None:
+            set_suffixes(self.registry.suffixes)
         return Objects(store, self.registry.compressor, str(path))
 
     def workers(self, *objects: Objects) -> int | None:

@@ -39,8 +39,7 @@ _MAX_AGE = 3600  # seconds, for cdn_cache=True
 
 def _plain(value: Any) -> Any:
     """A scalar of numpy as Python's: `np.True_` is not True, but is meant so. A duration stays one."""
-    is_plain = isinstance(value, np.generic) and not isinstance(value, np.timedelta64)
-    return value.item() if is_plain else value
+    return value.item() if isinstance(value, np.generic) and not isinstance(value, np.timedelta64) else value
 
 
 def _is_bool(value: Any) -> bool:
@@ -48,10 +47,14 @@ def _is_bool(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
+    if type(value) is int or type(value) is float:  # nearly always, and Real takes its time
+        return True
     return isinstance(value, Real) and not isinstance(value, np.timedelta64)  # an integer to numpy
 
 
 def _is_count(value: Any, least: int) -> bool:
+    if type(value) is int:
+        return value >= least
     return isinstance(value, Integral) and _is_number(value) and not _is_bool(value) and int(value) >= least
 
 
