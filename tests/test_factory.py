@@ -1385,7 +1385,7 @@ def test_a_new_layer_that_no_viewer_shows_is_a_warning() -> None:
 
 def test_what_is_absent_matters_to_the_volumes_that_need_it() -> None:
     config = {
-        "protocols": {"ftp": {"user": "ada"}, "s3": {"endpoint": "x"}},
+        "protocols": {"ftp": {"user": "ada"}, "dav": {"endpoint": "x"}},
         "volumes": {
             "ftp": {"cloudpath": "ftp://a/b"},
             "packed": {"cloudpath": fresh(), "create": NEW, "compress": "lz4"},
@@ -1409,7 +1409,7 @@ def test_what_is_absent_matters_to_the_volumes_that_need_it() -> None:
         assert isinstance(caught.value.__cause__, cause)
     starts = [text for name, (text, _) in kinds.items() if name != "like"]
     starts.append(
-        "protocols.s3: no plugin serves this protocol here, and no volume uses it: unknown protocol"
+        "protocols.dav: no plugin serves this protocol here, and no volume uses it: unknown protocol"
     )
     problems = factory.describe()["problems"]
     assert [
