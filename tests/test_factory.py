@@ -1743,6 +1743,23 @@ def test_plugins_made_in_memory_do_not_travel(registry: Registry) -> None:
     assert copy.deepcopy(factory).registry.schemes == registry.schemes
 
 
+def test_a_layer_that_somebody_else_makes_meanwhile_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    from precomp.factory import creation
+
+    path = fresh()
+
+    def slower(*arguments: Any, **given: Any) -> CloudVolume:
+        monkeypatch.setattr(creation, "CloudVolume", CloudVolume)
+        try:
+            return CloudVolume(*arguments, **given)  # there is none yet
+        finally:
+            CloudVolume(path, info=CloudVolume.create_new_info(**NEW)).commit_info()
+
+    monkeypatch.setattr(creation, "CloudVolume", slower)
+    factory = VolumeFactory.from_dict({"volumes": {"em": {"cloudpath": path, "create": NEW}}})
+    assert factory.open("em").cloudpath == path
+
+
 def test_one_factory_serves_many_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

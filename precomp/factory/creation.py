@@ -85,19 +85,26 @@ def open_or_create(
     """
     info = create_new_info(**given)
     model = structure(info, VolumeInfo, "info")
-    try:
-        vol = CloudVolume(str(path), registry=registry, **arguments)
-    except InfoNotFoundError:
-        layer = Layer(path, registry, Options(path.scheme, arguments["options"]))
-        if layer.objects().store.stat("info") is not None:
-            raise  # there is one, which redirects to nowhere
-    else:
-        _check_same(vol, _unchanging(model), given, place)
-        return vol
+    found = _opened(path, registry, arguments)
+    if found is not None:
+        _check_same(found, _unchanging(model), given, place)
+        return found
     warn_unviewable(check_scale(registry, model, 0, place))
     vol = CloudVolume(str(path), info=info, registry=registry, **arguments)
     vol.commit_info()
     return vol
+
+
+def _opened(path: CloudPath, registry: Registry, arguments: Mapping[str, Any]) -> CloudVolume | None:
+    """Open a layer; None where there is none."""
+    try:
+        return CloudVolume(str(path), registry=registry, **arguments)
+    except InfoNotFoundError:
+        layer = Layer(path, registry, Options(path.scheme, arguments["options"]))
+        if layer.objects().store.stat("info") is None:
+            return None
+    # Somebody has just made it, or it redirects to nowhere, which is told now.
+    return CloudVolume(str(path), registry=registry, **arguments)
 
 
 def _check_same(vol: CloudVolume, wanted: Mapping[str, Any], given: Iterable[str], place: str) -> None:
