@@ -263,6 +263,18 @@ def test_what_the_service_echoes_is_not_shown(front: GoogleFront, bucket: str) -
     assert "410: ***" in refused(lambda: store.get("k"), StoreError)
 
 
+def test_uploads_have_a_checksum_that_google_compares(front: GoogleFront, bucket: str) -> None:
+    store = store_at(front, bucket, secrets=front.account(EMAIL))
+    store.put("k", Blob(b"123456789"))
+    parts = front.last_body.split(b"\r\n\r\n")
+    sent = json.loads(parts[1].partition(b"\r\n")[0])
+    assert sent == {
+        "name": "ds/layer/k",
+        "contentType": "application/octet-stream",
+        "crc32c": "4waSgw==",  # of these digits, as everywhere
+    }
+
+
 # Who pays -----------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ class GoogleFront:
         url: what endpoint_url takes.
         issued: the tokens, in order; `revoke` makes the last of them worthless.
         requests: the method and address of what came in with a good token.
+        last_body: of the last of these.
         refused: how often a request came without.
         lifetime: of the next tokens, in seconds.
         forbidden: accounts that have no role.
@@ -38,6 +39,7 @@ class GoogleFront:
     def __init__(self, behind: str) -> None:
         self.issued: list[str] = []
         self.requests: list[tuple[str, str]] = []
+        self.last_body = b""
         self.refused = 0
         self.lifetime = 3600
         self.forbidden: set[str] = set()
@@ -119,6 +121,7 @@ class GoogleFront:
             return
         with self._lock:
             self.requests.append((request.command, request.path))
+            self.last_body = body
         passed = {
             name: value
             for name, value in request.headers.items()
