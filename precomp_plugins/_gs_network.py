@@ -1,8 +1,9 @@
 """urllib3 as Google Storage and its token services are reached: proxies of the environment, certificates."""
 
+import functools
 import threading
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
@@ -67,9 +68,10 @@ def _address(proxy: str) -> str:
 def _proxy_login(proxy: str) -> Any:
     parts = urlsplit(proxy)
     login = parts.netloc.rpartition("@")[0]
-    return urllib3.make_headers(proxy_basic_auth=login) if login else None
+    return urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
 
 
+@functools.cache  # as it takes longer than a request
 def _certificates() -> Any:
     """Trust what this machine trusts (SSL_CERT_FILE too), and what browsers do."""
     context = create_urllib3_context()

@@ -1,5 +1,6 @@
 """Requests to Google Storage: one process's connections, its token, and what may go wrong on the way."""
 
+import functools
 import os
 import ssl
 import threading
@@ -75,11 +76,11 @@ class Session:
         Raises TransientError where the way there or back failed, CredentialsError where there is no token
         to be had or it is refused.
         """
-        login = self._login()
+        login = self._login(limits)
         answer = self._exchange(limits, method, target, {**headers, **login}, body)
         if answer.status == 401 and login:
             # The token may have been revoked before its time.
-            login = self._login(refused=login)
+            login = self._login(limits, refused=login)
             answer = self._exchange(limits, method, target, {**headers, **login}, body)
         if answer.status >= 400 and login:
             token = login.get("authorization", "").rpartition(" ")[2].encode()
@@ -97,6 +98,7 @@ class Session:
                 headers=headers,
                 retries=False,
                 redirect=False,
+                assert_same_host=False,  # that of a proxy is another
                 timeout=urllib3.Timeout(connect=limits.timeout, read=limits.timeout),
                 preload_content=False,
                 decode_content=False,
@@ -119,7 +121,7 @@ class Session:
             raise transport_failure(self._endpoint, error) from error
         return Answer(response.status, response.headers, data)
 
-    def _login(self, refused: dict[str, str] | None = None) -> dict[str, str]:
+    def _login(self, limits: Limits, refused: dict[str, str] | None = None) -> dict[str, str]:
         """Return the headers that log in; get a token where there is none, or only the `refused` one."""
         if self._identity.anonymous:
             return _NO_LOGIN
@@ -134,13 +136,13 @@ class Session:
                 if headers != refused:
                     return headers
                 headers = {}
-            self._refresh(credentials)
+            self._refresh(limits, credentials)
             credentials.apply(headers)
         return headers
 
-    def _refresh(self, credentials: Any) -> None:
+    def _refresh(self, limits: Limits, credentials: Any) -> None:
         try:
-            credentials.refresh(self._token_request)
+            credentials.refresh(functools.partial(self._token_request, timeout=limits.timeout))
         except google.auth.exceptions.TransportError as error:
             raise TransientError(f"no token could be fetched: {error}") from error
         except google.auth.exceptions.GoogleAuthError as error:

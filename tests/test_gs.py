@@ -1,5 +1,6 @@
 """`gs://` on a real server: the contract of a store, what is kept with objects, whole volumes, processes."""
 
+import base64
 import gzip
 import json
 import multiprocessing
@@ -199,6 +200,21 @@ def test_ranges_are_of_one_generation(bucket: str) -> None:
         assert bytes(parts[0].data) == bytes(parts[1].data)
         assert parts[0].version == parts[1].version
     writer.join()
+
+
+def test_a_proxy_of_the_environment(bucket: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", f"http://me:pass%20word@127.0.0.1:{proxy.port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    far = store_at(bucket, endpoint_url="http://storage.invalid")
+    far.put("k", Blob(b"x"))
+    assert list(far.list("")) == ["k"]
+    assert {request.path.split("/storage/v1/")[0].removesuffix("/upload") for request in proxy.requests} == {
+        "http://storage.invalid"
+    }
+    login = base64.b64encode(b"me:pass word").decode()
+    assert proxy.requests[0].headers["proxy-authorization"] == f"Basic {login}"
+    assert store_at(bucket).get("k") is not None  # past the proxy
+    assert len(proxy.requests) == 2
 
 
 # Absence, and what looks like it ------------------------------------------------------------------------
