@@ -12,6 +12,7 @@ PAGES = [
     "README.md",
     "docs/index.md",
     "docs/guide.md",
+    "docs/encodings.md",
     "docs/config.md",
     "docs/cache.md",
     "docs/gs.md",

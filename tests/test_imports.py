@@ -24,6 +24,7 @@ OPTIONAL = [
     "dask",
     "PIL",
     "simplejpeg",
+    "imagecodecs",
     "brotli",
     "zstandard",
 ]

@@ -17,9 +17,13 @@ from precomp.interfaces import Blob, Store
 from precomp.memory import open_shared
 from precomp.testing import CodecTests, CompressorTests, Golden, PluginTests, StoreTests
 from precomp_plugins._file import FileStore
-from precomp_plugins.codecs import jpeg, npz, raw
+from precomp_plugins.codecs import jpeg, npz, png, raw
 from precomp_plugins.compressors import br, gzip, zstd
 
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000020000000c1004000000b225789c000000174944415408d763646060906060"
+    "646064616002429a32002178008a46af80500000000049454e44ae426082"
+)
 RAMP = np.arange(48, dtype=np.uint16).reshape((2, 3, 4, 2), order="F")
 
 
@@ -78,6 +82,12 @@ class TestOldTypes(CodecTests):
 
 class TestJpeg(CodecTests):
     plugin = jpeg.precomp_register_codecs()[0]
+
+
+class TestPng(CodecTests):
+    plugin = png.precomp_register_codecs()[0]
+    # Written by libpng: 2 x 12 pixels of grey and alpha, 16 bits; voxel (x, y, z, c) is its number.
+    golden = (Golden(PNG, RAMP),)
 
 
 def npz_by_numpy(chunk: NDArray[Any]) -> bytes:

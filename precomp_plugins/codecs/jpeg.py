@@ -1,22 +1,18 @@
 """The encoding `jpeg`: a chunk as one JPEG image, for uint8 with 1 or 3 channels. Lossy.
 
-The image's rows, joined, are the chunk's voxels in Fortran order of [x, y, z]; the channels are the
-image's interleaved components (Neuroglancer's `volume.md`). Written are x columns and y*z rows;
-read is every width and height with the right product.
+How the voxels lie in the image is told in `precomp_plugins.codecs._image`.
 """
 
-from collections.abc import Iterable
-from itertools import chain
 from typing import Any
 
 import attrs
-import numpy as np
 from numpy.typing import NDArray
 
-from precomp.errors import ArgumentError, MissingDependencyError
 from precomp.hookspecs import CodecPlugin, hookimpl
 from precomp.info import Scale, VolumeInfo
 from precomp.interfaces import Buffer, ChunkSpec
+from precomp_plugins.codecs._image import from_picture, to_picture
+from precomp_plugins.codecs._need import need
 
 __all__ = ["Jpeg", "precomp_register_codecs"]
 
@@ -32,20 +28,6 @@ _END = b"\xff\xd9"
 
 _PIXELS = {1: "Gray", 3: "RGB"}
 _STORED = {1: ("Gray",), 3: ("YCbCr", "RGB")}
-
-
-def _image_size(x: int, y: int, z: int) -> tuple[int, int]:
-    """Width and height that JPEG can hold: whole rows of x side by side if need be, else any division."""
-    voxels = x * y * z
-    widths: Iterable[int] = chain(range(x, _MAX_SIDE + 1, x), range(min(voxels, _MAX_SIDE), 0, -1))
-    for width in widths:
-        height, rest = divmod(voxels, width)
-        if not rest and height <= _MAX_SIDE:
-            return width, height
-    raise ArgumentError(
-        f"jpeg: a chunk of {x} x {y} x {z} voxels fits no image of at most {_MAX_SIDE} x {_MAX_SIDE} pixels; "
-        "choose a smaller chunk_size or the encoding raw"
-    )
 
 
 def _first_scan(data: bytes) -> tuple[int, bool]:
@@ -78,11 +60,8 @@ class Jpeg:
         """
         import simplejpeg
 
-        x, y, z, channels = chunk.shape
-        width, height = _image_size(x, y, z)
-        rows = np.ascontiguousarray(chunk.transpose(2, 1, 0, 3))
-        image = rows.reshape(height, width, channels)
-        jpeg: bytes = simplejpeg.encode_jpeg(image, self.quality, _PIXELS[channels], "444")
+        picture = to_picture("jpeg", chunk, _MAX_SIDE)
+        jpeg: bytes = simplejpeg.encode_jpeg(picture, self.quality, _PIXELS[chunk.shape[3]], "444")
         return jpeg
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
@@ -105,14 +84,11 @@ class Jpeg:
         # libjpeg does not look further than the first end marker behind the tables, which may hold its bytes.
         if (end := stored_bytes.find(_END, place) + len(_END)) != len(data):
             raise ValueError(f"jpeg: expected the image's end at byte {len(data)}, found it at {end}")
-        return image.reshape(z, y, x, channels).transpose(2, 1, 0, 3)
+        return from_picture(image, spec)
 
 
 def _build(info: VolumeInfo, scale: Scale) -> Jpeg:
-    try:
-        import simplejpeg  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(f"encoding jpeg needs simplejpeg: {_INSTALL}") from error
+    need("jpeg", "simplejpeg", "simplejpeg", _INSTALL)
     return Jpeg(_QUALITY if scale.jpeg_quality is None else scale.jpeg_quality)
 
 

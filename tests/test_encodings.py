@@ -1,0 +1,105 @@
+"""Every encoding in whole volumes: other programs, what it can hold, what Neuroglancer cannot show."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorstore
+from numpy.typing import NDArray
+from volumes import noise
+
+from precomp import CloudVolume
+from precomp.errors import InfoError
+
+# No axis is a multiple of the chunk.
+SIZE = (37, 29, 11)
+CHUNK = (16, 10, 7)
+OFFSET = (-21, 5, -3)
+
+INTEROP = [
+    *(("png", dtype, channels) for dtype in ("uint8", "uint16") for channels in (1, 2, 3, 4)),
+]
+
+
+def info_of(encoding: str, dtype: str, channels: int, **fields: Any) -> dict[str, Any]:
+    layer_type = "segmentation" if dtype in ("uint32", "uint64") else "image"
+    return CloudVolume.create_new_info(
+        channels, layer_type, dtype, encoding, (8, 8, 40), OFFSET, SIZE, chunk_size=CHUNK, **fields
+    )
+
+
+def tensorstore_of(folder: Path, create: dict[str, Any] | None = None) -> Any:
+    """Open the layer with tensorstore, or let it make the layer of an info."""
+    spec: dict[str, Any] = {
+        "driver": "neuroglancer_precomputed",
+        "kvstore": {"driver": "file", "path": f"{folder}/"},
+    }
+    if create is None:
+        return tensorstore.open(spec).result()
+    metadata = dict(create)
+    (scale,) = metadata.pop("scales")
+    scale = {**scale, "chunk_size": scale["chunk_sizes"][0]}
+    del scale["chunk_sizes"]
+    spec |= {"multiscale_metadata": metadata, "scale_metadata": scale}
+    return tensorstore.open(spec, create=True).result()
+
+
+def voxels_of(dtype: str, channels: int) -> NDArray[Any]:
+    """Without a chunk of zeros, which tensorstore does not store."""
+    voxels = noise((*SIZE, channels), dtype, seed=channels)
+    if dtype in ("uint32", "uint64"):  # some blocks of one label, some of many
+        voxels[: SIZE[0] // 2] = voxels[::10, ::9, ::5][0, 0, 0]
+    return voxels
+
+
+@pytest.mark.parametrize(("encoding", "dtype", "channels"), INTEROP)
+def test_tensorstore_and_precomp_read_each_other(
+    tmp_path: Path, encoding: str, dtype: str, channels: int
+) -> None:
+    voxels = voxels_of(dtype, channels)
+    info = info_of(encoding, dtype, channels)
+    ours = CloudVolume(tmp_path / "ours", info=info)
+    ours.commit_info()
+    ours[...] = voxels
+    store = tensorstore_of(tmp_path / "ours")
+    assert store.domain.origin == (*OFFSET, 0)
+    np.testing.assert_array_equal(store.read().result(), voxels)
+
+    tensorstore_of(tmp_path / "theirs", create=info).write(voxels).result()
+    theirs = CloudVolume(tmp_path / "theirs")
+    assert theirs.encoding == encoding
+    np.testing.assert_array_equal(theirs[...], voxels)
+    np.testing.assert_array_equal(theirs[-9:3, 8:20, 1:6], voxels[12:24, 3:15, 4:9])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "channels", "message"),
+    [
+        ("png", "uint32", 1, "png holds uint8 or uint16, not uint32"),
+        ("png", "uint8", 5, "png holds 1, 2, 3 or 4 channels, not 5"),
+    ],
+)
+def test_what_an_encoding_cannot_hold_is_refused_when_the_info_is_saved(
+    tmp_path: Path, encoding: str, dtype: str, channels: int, message: str
+) -> None:
+    with pytest.raises(InfoError, match=message):
+        CloudVolume(tmp_path / "layer", info=info_of(encoding, dtype, channels)).commit_info()
+    assert not (tmp_path / "layer" / "info").exists()
+
+
+@pytest.mark.parametrize(("encoding", "dtype", "fields"), [("png", "uint8", {"png_level": 0})])
+def test_the_fields_of_a_scale_are_used(tmp_path: Path, encoding: str, dtype: str, fields: Any) -> None:
+    """What is asked for at creation stands in the info and changes what is written."""
+    x, y, z = np.ogrid[: SIZE[0], : SIZE[1], : SIZE[2]]
+    voxels = (x // 9 + 7 * (y // 8) + 5 * (z // 2)).astype(dtype)
+    written = []
+    for folder, given in (("plain", {}), ("given", fields)):
+        vol = CloudVolume(tmp_path / folder, info=info_of(encoding, dtype, 1, **given))
+        vol.commit_info()
+        vol[...] = voxels
+        for name, value in given.items():
+            assert CloudVolume(tmp_path / folder).scale[name] == value
+        chunks = sorted((tmp_path / folder / "8_8_40").iterdir())
+        written.append([path.read_bytes() for path in chunks])
+    assert written[0] != written[1]
