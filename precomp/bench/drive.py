@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -13,6 +14,7 @@ from precomp.bench.data import Blocks
 from precomp.bench.fresh import import_cost, registry_cost
 from precomp.bench.layer import empty, place_of
 from precomp.bench.peers import OURS, Contestant, limit
+from precomp.bench.place import Folder, Place, bucket
 from precomp.bench.process import Child, running
 from precomp.bench.results import Measured
 from precomp.bench.rows import Row
@@ -43,12 +45,23 @@ class Bench:
     blocks: Blocks
     folder: Path
     repeat: int
+    place: Place = attrs.field(factory=Folder)
 
     def run(self, rows: Sequence[Row]) -> Iterator[Measured]:
         """Measure the rows, one after the other. Raises BenchError, which names row and contestant."""
         with running(self.contestants) as children:
-            for row in rows:
+            for row in (row for row in rows if row.layer.protocol == "file"):
                 yield self.measure(row, children)
+        far = [row for row in rows if row.layer.protocol == "s3"]
+        if far:
+            with (
+                TemporaryDirectory(dir=self.folder.parent) as own,
+                bucket(Path(own)) as place,
+                running(self.contestants) as children,  # after the bucket, which they are to find
+            ):
+                there = attrs.evolve(self, place=place)
+                for row in far:
+                    yield there.measure(row, children)
 
     def measure(self, row: Row, children: Children) -> Measured:
         """Measure one row with contestants that run already. Raises as `run` does."""
@@ -70,7 +83,7 @@ class Bench:
             request, arguments = request_for(row, rng)
             for name in turn:
                 reply = children[name].ask(request, truth=str(self._truth), **arguments)
-                rounds[name].append(reply["seconds"])
+                rounds[name].append(_figure(row, reply))
         return Measured(row, _counted(rounds))
 
     def writes(self, row: Row, children: Children) -> Measured:
@@ -82,9 +95,9 @@ class Bench:
             rng = np.random.default_rng(number)
             save_truth(self._truth, self.blocks.volume(row.layer.kind, row.layer.shape, rng))
             for name in turn:
-                empty(row.layer.chunk_folder(self._layer))
+                self.place.clear(row.layer, self._layer)
                 reply = children[name].ask("write", truth=str(self._truth))
-                rounds[name].append(reply["seconds"])
+                rounds[name].append(_figure(row, reply))
                 stored[name] = self._read_back(row, name, children)
         return Measured(row, _counted(rounds), stored)
 
@@ -157,6 +170,7 @@ class Bench:
 
     def _open(self, row: Row, children: Children) -> None:
         row.layer.commit(self._layer)
+        self.place.publish(self._layer)
         for child in children.values():
             child.ask("open", folder=str(self._layer), layer=attrs.asdict(row.layer))
 
@@ -169,6 +183,7 @@ class Bench:
         if row.layer.encoding == "jpeg":  # which loses something: true is what the files hold
             voxels = handle.read(place_of(row.layer.whole))
         save_truth(self._truth, voxels)
+        self.place.publish(self._layer)
 
     def _read_back(self, row: Row, writer: str, children: Children) -> int:
         """Have another contestant compare what `writer` wrote; return how many bytes that was."""
@@ -177,7 +192,13 @@ class Bench:
             children[reader].ask("check", truth=str(self._truth))
         except BenchError as error:
             raise BenchError(f"{writer} wrote this, read back by {error}") from error
-        return sum(path.stat().st_size for path in row.layer.chunk_folder(self._layer).iterdir())
+        return self.place.stored(row.layer, self._layer)
+
+
+def _figure(row: Row, reply: Mapping[str, Any]) -> float:
+    """What a row is about: the time, or the CPU's time for each chunk."""
+    figure: float = reply["cpu"] / row.count if row.work.startswith("cpu") else reply["seconds"]
+    return figure
 
 
 def _counted(rounds: Rounds) -> Rounds:
@@ -190,6 +211,8 @@ _WORKS: dict[str, Callable[[Bench, Row, Children], Measured]] = {
     "voxel": Bench.reads,
     "plane": Bench.reads,
     "write": Bench.writes,
+    "cpu-read": Bench.reads,
+    "cpu-write": Bench.writes,
     "open": Bench.opens,
     "memory-read": Bench.memory,
     "memory-write": Bench.memory,

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import attrs
 
-__all__ = ["JPEG_QUALITY", "Box", "Chunk", "Int3", "Layer", "empty", "place_of"]
+__all__ = ["BUCKET", "JPEG_QUALITY", "Box", "Chunk", "Int3", "Layer", "empty", "place_of"]
 
 Int3 = tuple[int, int, int]
 JPEG_QUALITY = 85  # stated in the info, as the default of tensorstore is another one
+BUCKET = "bench"  # on S3, where a layer has the key that is its folder's name
 _KEY = "8_8_40"
 
 
@@ -52,6 +53,7 @@ class Layer:
         chunk: likewise.
         encoding: `raw` or `jpeg`.
         compress: `gzip` or None.
+        protocol: `file` or `s3`.
     """
 
     kind: str
@@ -59,6 +61,7 @@ class Layer:
     chunk: Int3 = attrs.field(converter=_int3, default=(64, 64, 64))
     encoding: str = "raw"
     compress: str | None = None
+    protocol: str = "file"
 
     @property
     def dtype(self) -> str:

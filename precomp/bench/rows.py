@@ -21,6 +21,7 @@ class Sizes:
         labels: voxels of the uint64 volumes.
         small: voxels of the volumes of small chunks, by length of the chunk.
         memory: voxels of the uint8 volumes whose peak memory is measured.
+        objects: voxels of the uint8 volumes on S3.
         cutouts: in one batch; `voxels`, `planes` and `opens` likewise.
         repeat: rounds that count; one more comes before them.
         growth: chunks along x, y and z of the volumes whose cost for each chunk is compared.
@@ -32,6 +33,7 @@ class Sizes:
     labels: Int3
     small: Mapping[int, Int3]
     memory: Int3
+    objects: Int3
     cutouts: int
     voxels: int
     planes: int
@@ -48,6 +50,7 @@ SIZES = {
         labels=(256, 256, 128),
         small={16: (256, 256, 256), 32: (512, 512, 128), 128: (512, 512, 256)},
         memory=(512, 512, 1024),
+        objects=(512, 512, 512),
         cutouts=60,
         voxels=300,
         planes=20,
@@ -61,6 +64,7 @@ SIZES = {
         labels=(256, 256, 64),
         small={16: (128, 128, 256), 32: (256, 256, 256), 128: (512, 512, 128)},
         memory=(512, 512, 1024),
+        objects=(512, 512, 128),
         cutouts=20,
         voxels=100,
         planes=10,
@@ -74,6 +78,7 @@ SIZES = {
         labels=(64, 64, 64),
         small={16: (32, 32, 16), 32: (64, 64, 32), 128: (128, 128, 128)},
         memory=(128, 128, 128),
+        objects=(128, 128, 128),
         cutouts=2,
         voxels=2,
         planes=2,
@@ -93,7 +98,8 @@ class Row:
         name: what `--rows` takes.
         title: what the table shows.
         work: `read` and `write` (of the whole volume), `cutout`, `voxel`, `plane`, `open`,
-            `memory-read`, `memory-write`, `import-time`, `import-memory`, `registry`.
+            `cpu-read`, `cpu-write` (of the client, for each chunk), `memory-read`, `memory-write`,
+            `import-time`, `import-memory`, `registry`.
         unit: of what the table shows.
         layer: what is read or written; for `import-*` and `registry` of no meaning.
         count: of single works in one batch, or of plugins.
@@ -121,7 +127,7 @@ class Row:
 
 def all_rows(sizes: Sizes) -> list[Row]:
     """Return every row, in the order of the table."""
-    return [*_volumes(sizes), *_cutouts(sizes), *_small_chunks(sizes), *_costs(sizes)]
+    return [*_volumes(sizes), *_cutouts(sizes), *_small_chunks(sizes), *_costs(sizes), *_objects(sizes)]
 
 
 def _both(
@@ -184,6 +190,23 @@ def _costs(sizes: Sizes) -> Iterator[Row]:
     yield Row("import-memory", "importing it: memory", "import-memory", "MB", raw)
     alone = ("tensorstore", "cloud-volume", "limit")
     yield Row("registry", "finding 30 plugins", "registry", "ms", raw, 30, most=20, absent=alone)
+
+
+def _objects(sizes: Sizes) -> Iterator[Row]:
+    """Of a server on this machine, which works on the same cores; uncompressed, as all can read that."""
+    layer, alone = Layer("em", sizes.objects, protocol="s3"), ("limit",)
+    chunks = len(layer.chunks(layer.whole))
+    title = f"S3, {chunks} objects of 256 KiB"
+    read, write = {"tensorstore": 1.0, "cloud-volume": 3.0}, {"cloud-volume": 1.5}
+    yield Row("s3-read", f"{title}: read", "read", "MB/s", layer, 1, read, absent=alone)
+    yield Row("s3-write", f"{title}: write", "write", "MB/s", layer, 1, write, absent=alone)
+    half, count = {"cloud-volume": 2.0}, sizes.cutouts
+    yield Row(
+        "s3-cutout", "S3, unaligned cutout of 64x64x64", "cutout", "ms", layer, count, half, absent=alone
+    )
+    for work in ("read", "write"):
+        name, what = f"s3-cpu-{work}", f"{title}: client's CPU for each, {work}"
+        yield Row(name, what, f"cpu-{work}", "ms", layer, chunks, most=0.6, absent=alone)
 
 
 def select(rows: Sequence[Row], patterns: Sequence[str] | None) -> list[Row]:
