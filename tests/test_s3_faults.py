@@ -1,0 +1,381 @@
+"""`s3://` when requests do not go well, through a proxy that breaks them."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from faults import Fault, FaultProxy, Request
+from s3_places import alone, layer, new_path, put_secret, store_at
+from servers.s3 import BUCKET, s3_server
+from volumes import make
+
+from precomp import CloudVolume
+from precomp.errors import ChunkDecodeError, ConditionFailedError, CredentialsError, StoreError
+from precomp.interfaces import Blob, ByteRange, Condition
+
+DATA = bytes(range(256)) * 40
+STATUSES = [Fault.status(code) for code in (429, 500, 502, 503, 504)]
+ON_THE_WAY = [Fault.reset(), Fault.stall()]
+IN_THE_BODY = [Fault.reset(100), Fault.truncate(100), Fault.stall(100), Fault.truncate(0)]
+
+
+def patience(fault: Fault) -> dict[str, float]:
+    """Options that make a stall short, and no other answer late."""
+    return {"timeout": 1.0} if fault.name == "stall" else {}
+
+
+def name_of(fault: Fault) -> str:
+    return f"{fault.name}-{fault.after}"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    alone(tmp_path / "home", monkeypatch)
+    put_secret(tmp_path / "home" / ".neuroglancer" / "secrets", s3_server().secret)
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def proxy() -> Iterator[FaultProxy]:
+    s3_server()
+    with FaultProxy(s3_server().port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def path() -> str:
+    return s3_server().new_folder()
+
+
+def behind(proxy: FaultProxy, path: str, **options: Any) -> Any:
+    """A store of a layer that the proxy stands before."""
+    return store_at(path, **{"endpoint_url": f"http://127.0.0.1:{proxy.port}", **options})
+
+
+def data_of(blob: Blob | None) -> bytes | None:
+    return None if blob is None else bytes(blob.data)
+
+
+# --- attempts: the first is obstore's, the second boto3's -------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [*STATUSES, *ON_THE_WAY, *IN_THE_BODY], ids=name_of)
+def test_a_get_is_tried_again(proxy: FaultProxy, path: str, fault: Fault) -> None:
+    store = behind(proxy, path, **patience(fault))
+    store.put("x", Blob(DATA))
+    proxy.clear()
+    proxy.plan(fault, fault)
+    assert data_of(store.get("x")) == DATA
+    assert (len(proxy.requests), proxy.left) == (3, 0)
+
+
+@pytest.mark.parametrize("fault", [STATUSES[3], *ON_THE_WAY[:1], *IN_THE_BODY[:2]], ids=name_of)
+def test_a_part_is_tried_again(proxy: FaultProxy, path: str, fault: Fault) -> None:
+    store = behind(proxy, path, **patience(fault))
+    store.put("x", Blob(DATA))
+    proxy.plan(fault, fault)
+    parts = store.get_ranges("x", [ByteRange(9000, 9500), ByteRange(0, 300)])
+    assert [data_of(part) for part in parts] == [DATA[9000:9500], DATA[:300]]
+    assert proxy.left == 0
+
+
+@pytest.mark.parametrize("fault", [*STATUSES, *ON_THE_WAY, Fault.drop()], ids=name_of)
+def test_a_put_is_tried_again(proxy: FaultProxy, path: str, fault: Fault) -> None:
+    store = behind(proxy, path, **patience(fault))
+    proxy.plan(fault, fault)
+    version = store.put("x", Blob(DATA, "gzip"))
+    assert (len(proxy.requests), proxy.left) == (3, 0)
+    blob = store_at(path).get("x")
+    assert (data_of(blob), blob.version, blob.content_encoding) == (DATA, version, "gzip")
+
+
+@pytest.mark.parametrize("fault", [STATUSES[3], *ON_THE_WAY, Fault.drop()], ids=name_of)
+def test_all_else_is_tried_again(proxy: FaultProxy, path: str, fault: Fault) -> None:
+    store = behind(proxy, path, **patience(fault))
+    for key in "abcd":
+        store.put(key, Blob(DATA))
+    proxy.clear()
+    for call in (
+        lambda: store.stat("a").size == len(DATA),
+        lambda: sorted(store.list("")) == ["a", "b", "c", "d"],
+        lambda: store.delete(["a"]) is None,
+        lambda: store.delete(["b", "c"]) is None,
+    ):
+        proxy.plan(fault)
+        assert call()
+        assert proxy.left == 0
+    assert len(proxy.requests) == 8
+    assert list(store.list("")) == ["d"]
+
+
+def test_attempts_are_counted_and_the_error_says_all(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, max_attempts=3)
+    proxy.plan(Fault.status(503), forever=True)
+    for call in (lambda: store.get("x"), lambda: store.put("x", Blob(DATA)), lambda: store.stat("x")):
+        proxy.requests.clear()
+        with pytest.raises(StoreError, match=f"s3://{BUCKET}/{path}/x: tried 3 times in .* 503") as caught:
+            call()
+        assert len(proxy.requests) == 3
+        assert caught.value.__cause__ is not None
+
+
+def test_one_attempt_is_one(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, max_attempts=1)
+    proxy.plan(Fault.reset(), forever=True)
+    with pytest.raises(StoreError, match="tried once"):
+        store.get("x")
+    assert len(proxy.requests) == 1
+
+
+def test_the_service_is_given_the_time_it_asks_for(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path)
+    busy = Fault.status(503, {"Retry-After": "1"})
+    proxy.plan(busy, busy)  # obstore does not hear the first
+    start = time.monotonic()
+    assert store.get("x") is None
+    assert time.monotonic() - start >= 1
+    assert len(proxy.requests) == 3
+
+
+def test_a_slow_answer_is_no_failure(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, timeout=1.5)
+    store.put("x", Blob(DATA))
+    proxy.clear()
+    proxy.plan(Fault.slow(0.4, 2500))  # longer than the timeout in all
+    assert data_of(store.get("x")) == DATA
+    assert len(proxy.requests) == 1
+
+
+def test_what_is_wrong_is_not_tried_again(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path)
+    proxy.plan(
+        Fault.status(400, body=b"<Error><Code>KeyTooLongError</Code><Message>too long</Message></Error>")
+    )
+    with pytest.raises(StoreError, match=f"{path}/x: S3 answered 400 KeyTooLongError: too long"):
+        store.get("x")
+    assert len(proxy.requests) == 1
+
+
+def test_the_other_threads_stop(proxy: FaultProxy) -> None:
+    vol = make(
+        new_path(),
+        (256, 16, 16),
+        options=layer(endpoint_url=f"http://127.0.0.1:{proxy.port}", max_attempts=1),
+    )
+    proxy.clear()
+    proxy.plan(Fault.status(500), forever=True)
+    with pytest.raises(StoreError, match="8_8_40/"):
+        vol[...] = 7
+    assert len(proxy.requests) <= 2 * 4
+
+
+def test_a_broken_request_is_no_missing_chunk(proxy: FaultProxy) -> None:
+    options = layer(endpoint_url=f"http://127.0.0.1:{proxy.port}", max_attempts=2)
+    vol = make(new_path(), options=options, fill_missing=True)
+    vol[...] = 7
+    proxy.plan(Fault.status(500), forever=True)
+    with pytest.raises(StoreError, match="tried 2 times"):
+        vol[...]
+    with pytest.raises(StoreError, match="tried 2 times"):
+        vol.exists(vol.bounds)
+
+
+def test_a_changed_byte_is_found_in_a_compressed_chunk(proxy: FaultProxy) -> None:
+    options = layer(endpoint_url=f"http://127.0.0.1:{proxy.port}")
+    vol = make(new_path(), (16, 16, 16), options=options)
+    vol[...] = np.arange(16**3, dtype=np.uint8).reshape((16, 16, 16))
+    proxy.plan(Fault.corrupt(30))
+    with pytest.raises(ChunkDecodeError, match="8_8_40/-5-11_3-19_100-116"):
+        vol[...]
+
+
+# --- conditions whose answer is lost ----------------------------------------------------------------
+
+
+def of_puts(request: Request) -> bool:
+    return request.method == "PUT"
+
+
+def test_a_lost_answer_is_settled_by_reading_back(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path)
+    proxy.plan(Fault.drop(), match=of_puts)
+    version = store.put("x", Blob(DATA, "gzip"), condition=Condition(None))
+    assert [request.method for request in proxy.requests] == ["PUT", "PUT", "GET"]
+    proxy.plan(Fault.drop(), match=of_puts)
+    new = store.put("x", Blob(DATA[::-1]), condition=Condition(version))
+    blob = store.get("x")
+    assert (data_of(blob), blob.version, blob.content_encoding) == (DATA[::-1], new, None)
+
+
+@pytest.mark.parametrize("condition", [Condition(None), Condition('"0123456789abcdef0123456789abcdef"')])
+def test_a_lost_request_is_not_taken_for_done(proxy: FaultProxy, path: str, condition: Condition) -> None:
+    store_at(path).put("x", Blob(b"of another writer"))
+    store = behind(proxy, path)
+    proxy.plan(Fault.reset(), match=of_puts)
+    with pytest.raises(ConditionFailedError, match="nothing was written"):
+        store.put("x", Blob(DATA), condition=condition)
+    assert data_of(store.get("x")) == b"of another writer"
+
+
+def test_a_condition_that_fails_at_once_is_not_read_back(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path)
+    store.put("x", Blob(DATA))
+    proxy.clear()
+    with pytest.raises(ConditionFailedError):
+        store.put("x", Blob(DATA), condition=Condition(None))
+    assert [request.method for request in proxy.requests] == ["PUT"]
+
+
+# --- what is refused, and what is not there ---------------------------------------------------------
+
+
+def test_a_wrong_secret_is_told_and_not_tried_again(proxy: FaultProxy, path: str) -> None:
+    secret = {**s3_server().secret, "AWS_SECRET_ACCESS_KEY": "of-nobody"}
+    store = behind(proxy, path, secrets=secret)
+    for call in (
+        lambda: store.get("x"),
+        lambda: store.put("x", Blob(DATA)),
+        lambda: store.put("x", Blob(DATA), condition=Condition(None)),
+        lambda: store.stat("x"),
+        lambda: store.delete(["x"]),
+        lambda: store.delete(["x", "y"]),
+        lambda: list(store.list("")),
+    ):
+        proxy.requests.clear()
+        with pytest.raises(CredentialsError, match=f"{secret['AWS_ACCESS_KEY_ID']} from secrets=") as caught:
+            call()
+        assert len(proxy.requests) == 1
+        error: BaseException | None = caught.value
+        assert f"{path}/" in str(error)
+        assert repr(BUCKET) in str(error)
+        while error is not None:
+            assert "of-nobody" not in repr(error) + str(error)
+            error = error.__cause__ or error.__context__
+
+
+def test_a_missing_bucket_is_no_missing_object() -> None:
+    store = store_at("ds/layer", "no-such-bucket", secrets=s3_server().other_secret)
+    for call in (
+        lambda: store.get("x"),
+        lambda: store.get("x", ByteRange(0, 9)),
+        lambda: store.stat("x"),
+        lambda: store.delete(["x"]),
+        lambda: store.delete(["x", "y"]),
+        lambda: list(store.list("")),
+    ):
+        with pytest.raises(StoreError, match=f"no bucket 'no-such-bucket' at {s3_server().url}") as caught:
+            call()
+        assert not isinstance(caught.value, ConditionFailedError)
+    with pytest.raises(StoreError, match="no bucket"):
+        CloudVolume(
+            "s3://no-such-bucket/ds/layer", fill_missing=True, options=layer(secrets=s3_server().other_secret)
+        )
+
+
+def test_a_put_into_a_missing_bucket(proxy: FaultProxy, path: str) -> None:
+    """The server of the tests would make it, or refuse."""
+    store = behind(proxy, path)
+    body = b"<Error><Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message></Error>"
+    for condition in (None, Condition(None), Condition('"a"')):
+        proxy.plan(Fault.status(404, body=body))
+        with pytest.raises(StoreError, match="no bucket") as caught:
+            store.put("x", Blob(DATA), condition=condition)
+        assert not isinstance(caught.value, ConditionFailedError)
+
+
+def test_a_bare_404_is_asked_about(proxy: FaultProxy, path: str) -> None:
+    """As some servers give it: it does not say whether the object or the bucket is missing."""
+    store = behind(proxy, path)
+    proxy.plan(Fault.status(404, body=b""), Fault.passing(), Fault.status(404, body=b""))
+    assert store.get("x") is None
+    assert store.get("y") is None
+    assert [request.method for request in proxy.requests] == ["GET", "HEAD", "GET"]
+    store = behind(proxy, path)
+    proxy.plan(Fault.status(404, body=b""), forever=True)
+    with pytest.raises(StoreError, match="no bucket"):
+        store.get("x")
+
+
+def test_a_service_without_ranges_is_sliced(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path)
+    proxy.plan(
+        Fault.status(200, {"ETag": '"a"', "Last-Modified": "Wed, 25 Nov 2026 23:00:00 GMT"}, DATA),
+        forever=True,
+    )
+    blob = store.get("x", ByteRange(300, 900))
+    assert blob is not None
+    assert (data_of(blob), blob.size) == (DATA[300:900], len(DATA))
+
+
+def test_a_service_that_deletes_one_by_one(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path)
+    for key in "abc":
+        store.put(key, Blob(DATA))
+    proxy.plan(Fault.status(501), match=lambda request: request.method == "POST")
+    store.delete("ab")
+    assert list(store.list("")) == ["c"]
+
+
+def test_the_requester_pays(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, requester_pays=True)
+    for key in ("x", "line\nbreak"):  # one by obstore, one by boto3
+        store.put(key, Blob(DATA))
+        store.get(key)
+        store.stat(key)
+        store.delete([key])
+    store.delete(["x", "y"])
+    assert list(store.list("")) == []
+    assert {request.headers.get("x-amz-request-payer") for request in proxy.requests} == {"requester"}
+
+
+class Elsewhere(BaseHTTPRequestHandler):
+    """A bucket in eu-west-1, which answers to nobody who signs for another region."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        right = "/eu-west-1/s3/" in self.headers["Authorization"]
+        body = DATA if right else b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
+        self.server.asked.append((self.command, right))  # type: ignore[attr-defined]
+        self.send_response(200 if right else 400)
+        self.send_header("x-amz-bucket-region", "eu-west-1")
+        self.send_header("Last-Modified", "Wed, 25 Nov 2026 23:00:00 GMT")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        server.asked = []  # type: ignore[attr-defined]
+        server.daemon_threads = True
+        server.block_on_close = False
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_bucket_in_another_region_is_found() -> None:
+    with serving() as server:
+        store = store_at(endpoint_url=f"http://127.0.0.1:{server.server_port}", region="us-west-2")
+        assert data_of(store.get("x")) == DATA
+        server.asked.clear()  # type: ignore[attr-defined]
+        assert data_of(store.get("x")) == DATA
+        assert server.asked == [("GET", True)]  # type: ignore[attr-defined]
