@@ -4,9 +4,10 @@ Its errors are texts, without the headers of the answer: they tell an absent obj
 hold and refused credentials, but no Retry-After. So boto3 makes every request that is tried again.
 """
 
+import multiprocessing
 import os
 import re
-import threading
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from obstore.exceptions import (
 )
 from obstore.store import MemoryStore, S3Store
 
+from precomp.errors import ConfigError
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import RetryPolicy
 from precomp_plugins._s3_account import Account, Address
@@ -33,7 +35,8 @@ __all__ = ["LARGEST_PUT", "ObstoreRequests", "takes", "usable"]
 LARGEST_PUT = 2**23  # bytes; its timeout for reading runs while a body is sent, which must not take that long
 
 _PROCESS = os.getpid()
-_LONGEST_START = 5.0  # seconds
+_THREADS = Path("/proc/self/task")
+_LONGEST_START = 1.0  # seconds; threads have a name as soon as they run
 
 # obstore asks for credentials anew five minutes before they end: so it asks boto3 every five minutes.
 _CREDENTIALS_LAST = timedelta(minutes=10)
@@ -51,23 +54,33 @@ _STATUS_OF: tuple[tuple[type[Exception], int], ...] = (
 def usable() -> bool:
     """Tell whether obstore works in this process.
 
-    Its runtime does not survive a fork: in a child, calls never return. A child of a process that had this
-    module has an obstore that may have been used there, by precomp or by others.
+    Its runtime does not survive a fork: in a child, calls never return. Worse, the child still shares the
+    parent's way to be told of connections, and what it connects there makes the parent crash. So nothing is
+    tried in a child of a process that had this module: its obstore may have been used, by whomever.
     """
-    return os.getpid() == _PROCESS and _answers_at_all()
+    return os.getpid() == _PROCESS and _has_threads()
 
 
 @cache
-def _answers_at_all() -> bool:
-    """Try it in a thread that may wait for ever: another package may have used it before a fork."""
-    done = threading.Event()
+def _has_threads() -> bool:
+    """Tell whether the runtime's threads are here: another package may have started them before a fork."""
+    obstore.put(MemoryStore(), "a", b"")  # starts them, if nobody did, and connects to nothing
+    if not _THREADS.is_dir():  # not on Linux, where a fork is not what everybody does
+        forks = multiprocessing.get_start_method(allow_none=True) == "fork"
+        return not (forks and multiprocessing.parent_process())
+    end = time.monotonic() + _LONGEST_START
+    while not any(map(_is_tokio, _THREADS.iterdir())):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.001)
+    return True
 
-    def use() -> None:
-        obstore.put(MemoryStore(), "a", b"")
-        done.set()
 
-    threading.Thread(target=use, name="precomp-s3-probe", daemon=True).start()
-    return done.wait(_LONGEST_START)
+def _is_tokio(thread: Path) -> bool:
+    try:
+        return (thread / "comm").read_text().startswith("tokio")
+    except OSError:  # it has ended
+        return False
 
 
 def takes(key: str) -> bool:
@@ -163,7 +176,12 @@ def _client_options(account: Account, address: Address, policy: RetryPolicy) -> 
         "timeout": timedelta(seconds=policy.deadline),
     }
     if account.ca_bundle is not None:
-        options["root_certificate"] = Path(account.ca_bundle).read_bytes()
+        try:
+            options["root_certificate"] = Path(account.ca_bundle).read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"s3: ca_bundle {account.ca_bundle}: {error}; correct AWS_CA_BUNDLE or ~/.aws/config"
+            ) from error
     return options
 
 
