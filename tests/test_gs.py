@@ -60,6 +60,8 @@ class TestStore(StoreTests):
 
     keeps_headers = True
     picklable = True
+    page_size = 50  # real pages are tested below
+    max_examples = 10
 
     def make_store(self) -> Store:
         self.bucket = gs_server().client.bucket(gs_server().new_bucket())
@@ -87,7 +89,7 @@ class Volumes(VolumeStateMachine):
 
 @pytest.mark.usefixtures("emulator")
 class TestVolumes(Volumes.TestCase):
-    settings = settings(deadline=None, max_examples=10, stateful_step_count=20)
+    settings = settings(deadline=None, max_examples=6, stateful_step_count=20)
 
 
 # Objects ------------------------------------------------------------------------------------------------
@@ -144,8 +146,8 @@ def test_two_thousand_keys(bucket: str, proxy: FaultProxy) -> None:
     direct.put("8_8_4/1", Blob(b""))
     assert sorted(store.list("8_8_40/")) == sorted(keys)
     assert len(proxy.requests) == 3  # pages
-    direct.delete(keys)
-    assert list(store.list("")) == ["8_8_4/1"]
+    direct.delete(keys[50:150])
+    assert sorted(store.list("8_8_40/")) == sorted(keys[:50] + keys[150:])
 
 
 def test_placeholders_of_folders_are_no_keys(bucket: str) -> None:
@@ -402,9 +404,9 @@ def test_the_workers_are_those_that_were_asked_for(bucket: str) -> None:
 @pytest.mark.usefixtures("emulator")
 def test_no_unaligned_write_of_eight_processes_is_lost(bucket: str) -> None:
     path = f"gs://{bucket}/ds/image"
-    vol = make(path, (64, 4, 4), voxel_offset=(0, 0, 0), chunk_size=(32, 4, 4))
-    volume_child.run("unaligned", path, 8, 64)
-    assert vol[:, 0, 0].ravel().tolist() == list(range(1, 65))
+    vol = make(path, (48, 4, 4), voxel_offset=(0, 0, 0), chunk_size=(24, 4, 4))
+    volume_child.run("unaligned", path, 8, 48)
+    assert vol[:, 0, 0].ravel().tolist() == list(range(1, 49))
 
 
 def total(vol: CloudVolume) -> int:
