@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Any
+import zlib
 
 import google_crc32c
 
@@ -19,6 +19,7 @@ _RETRIED = RETRIED_STATUS | {408}
 _BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})  # may come as 403
 _HELD = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})  # likewise, whoever asks
 _NO_BUCKET = b"specified bucket does not exist"
+_KEPT_ENCODING = "x-goog-stored-content-encoding"
 _FAST = google_crc32c.implementation == "c"
 
 
@@ -62,25 +63,29 @@ def says_no_bucket(answer: Answer) -> bool:
 
 def whole(answer: Answer) -> Blob:
     """Return the object of an answer of status 200. Raises TransientError where its checksum is wrong."""
-    return _blob(answer, _checked(answer, answer.data), None)
+    data, encoding = _stored(answer)
+    return _blob(answer, memoryview(data), encoding, None)
 
 
 def part_of(answer: Answer, byte_range: ByteRange) -> Blob:
     """Return a part of the object from an answer of status 206, or of 200 where the range was ignored."""
     start, stop = byte_range
     if answer.status == 200:
-        data = memoryview(_checked(answer, answer.data))
-        return _blob(answer, data[start:stop], len(data))
+        data, encoding = _stored(answer)
+        return _blob(answer, memoryview(data)[start:stop], encoding, len(data))
     found, _, total = answer.headers.get("content-range", "").removeprefix("bytes ").partition("/")
     wanted = f"{start}-{start + len(answer.data) - 1}"
     if found != wanted or not total.isdecimal() or len(answer.data) != min(stop, int(total)) - start:
         raise TransientError(
             f"asked for the bytes {start} to {stop}, got {len(answer.data)}, called {found} of {total}"
         )
-    data = memoryview(answer.data)
-    if len(data) == int(total):
-        _checked(answer, answer.data)
-    return _blob(answer, data, int(total))
+    encoding = encoding_of(answer.headers.get("content-encoding"))
+    kept = encoding_of(answer.headers.get(_KEPT_ENCODING))
+    if answer.headers.get(_KEPT_ENCODING) and kept != encoding:
+        raise TransientError(f"a part of what is stored as {kept or 'plain'} came as {encoding or 'plain'}")
+    if len(answer.data) == int(total):
+        _check(answer, answer.data)
+    return _blob(answer, memoryview(answer.data), encoding, int(total))
 
 
 def checksum(data: bytes) -> str | None:
@@ -88,11 +93,11 @@ def checksum(data: bytes) -> str | None:
     return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode() if _FAST else None
 
 
-def _blob(answer: Answer, data: Any, size: int | None) -> Blob:
+def _blob(answer: Answer, data: memoryview, encoding: str | None, size: int | None) -> Blob:
     headers = answer.headers
     return Blob(
-        memoryview(data),
-        encoding_of(headers.get("content-encoding")),
+        data,
+        encoding,
         headers.get("content-type"),
         headers.get("cache-control"),
         headers.get("x-goog-generation"),
@@ -100,18 +105,40 @@ def _blob(answer: Answer, data: Any, size: int | None) -> Blob:
     )
 
 
-def _checked(answer: Answer, data: bytes) -> bytes:
-    """Return the body of a whole object, compared with its checksum, which is that of the stored bytes."""
-    headers = answer.headers
-    if headers.get("x-goog-stored-content-encoding") == "gzip" and not headers.get("content-encoding"):
-        return data  # somebody unpacked it on the way, so these are not the stored bytes
-    for one in headers.get("x-goog-hash", "").split(","):
+def _stored(answer: Answer) -> tuple[bytes, str | None]:
+    """Return the bytes of a whole object as they are stored, and their encoding."""
+    data, headers = answer.data, answer.headers
+    encoding = encoding_of(headers.get("content-encoding"))
+    kept = encoding_of(headers.get(_KEPT_ENCODING)) if headers.get(_KEPT_ENCODING) else encoding
+    if encoding is None and kept == "gzip":
+        return data, None  # unpacked on the way: right, but the checksum is of other bytes
+    if encoding == "gzip" and kept is None:
+        data, encoding = _unpacked(answer), None  # packed on the way, as the service does with texts
+    _check(answer, data)
+    return data, encoding
+
+
+def _unpacked(answer: Answer) -> bytes:
+    size = answer.headers.get("x-goog-stored-content-length", "")
+    if not size.isdecimal():
+        raise TransientError("the answer was packed on the way, and does not say how long the object is")
+    try:
+        data = zlib.decompressobj(31).decompress(answer.data, int(size) + 1)
+    except zlib.error as error:
+        raise TransientError(f"the answer was packed on the way and is damaged: {error}") from error
+    if len(data) != int(size):
+        raise TransientError(f"the answer was packed on the way: expected {size} bytes, got {len(data)}")
+    return data
+
+
+def _check(answer: Answer, data: bytes) -> None:
+    """Compare the stored bytes of a whole object with their checksum, where there is one."""
+    for one in answer.headers.get("x-goog-hash", "").split(","):
         name, _, expected = one.strip().partition("=")
         if name == "crc32c":
             found = checksum(data)
             if found is not None and found != expected:
                 raise TransientError(f"the bytes are damaged: expected the CRC32C {expected}, found {found}")
-    return data
 
 
 def _said(answer: Answer) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """`gs://` when something goes wrong on the way: what is tried again, what is not, what is not lost."""
 
+import gzip
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +17,7 @@ from precomp.engine.update import update
 from precomp.errors import ConditionFailedError, CredentialsError, PrecompError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition
 from precomp_plugins._gs import GsStore
+from precomp_plugins._gs_answers import checksum
 from precomp_plugins.gs import GsOptions
 
 KEY = "8_8_40/0-64_0-64_0-64"
@@ -145,6 +147,59 @@ def test_a_body_that_trickles_in_ends_with_the_deadline(
     proxy.clear()
     monkeypatch.setattr(store, "_retry", type(patient)(max_attempts=1))
     assert store.get(KEY).data == DATA  # type: ignore[union-attr]  # and not what was left over
+
+
+# Packed and unpacked on the way -------------------------------------------------------------------------
+
+
+def transformed(stored: bytes, sent: bytes, kept: str, encoding: str | None) -> Fault:
+    """An answer as Google gives it for an object that it packs or unpacks, whatever range was asked for."""
+    headers = {
+        "x-goog-hash": f"crc32c={checksum(stored)}",
+        "x-goog-generation": "7",
+        "x-goog-stored-content-encoding": kept,
+        "x-goog-stored-content-length": str(len(stored)),
+        "Warning": "214 UploadServer gzipped",
+        **({"Content-Encoding": encoding} if encoding else {}),
+    }
+    return Fault.status(200, headers, sent)
+
+
+def test_what_was_packed_on_the_way_is_unpacked(proxy: FaultProxy) -> None:
+    store, packed = store_at("bucket", proxy, max_attempts=1), gzip.compress(DATA)
+    proxy.plan(*[transformed(DATA, packed, "identity", "gzip")] * 2)
+    assert store.get(KEY) == Blob(DATA, None, None, None, "7")
+    assert store.get(KEY, ByteRange(10, 20)) == Blob(DATA[10:20], None, None, None, "7", len(DATA))
+    broken = packed[:100] + bytes([packed[100] ^ 255]) + packed[101:]
+    for sent in (broken, packed[:-1000], gzip.compress(DATA + b"x"), gzip.compress(DATA[:-1] + b"x")):
+        proxy.plan(transformed(DATA, sent, "identity", "gzip"))
+        with pytest.raises(StoreError, match=r"packed on the way|are damaged"):
+            store.get(KEY)
+
+
+def test_what_was_unpacked_on_the_way_is_taken_as_it_is(proxy: FaultProxy) -> None:
+    store, packed = store_at("bucket", proxy, max_attempts=1), gzip.compress(DATA)
+    proxy.plan(*[transformed(packed, DATA, "gzip", None)] * 2)
+    assert store.get(KEY) == Blob(DATA, None, None, None, "7")
+    assert store.get(KEY, ByteRange(10, 20)) == Blob(DATA[10:20], None, None, None, "7", len(DATA))
+
+
+def test_a_part_of_something_packed_on_the_way_is_refused(proxy: FaultProxy) -> None:
+    headers = {
+        "Content-Range": f"bytes 0-9/{len(DATA)}",
+        "Content-Encoding": "gzip",
+        "x-goog-stored-content-encoding": "identity",
+    }
+    proxy.plan(Fault.status(206, headers, b"0123456789"))
+    with pytest.raises(StoreError, match="stored as plain came as gzip"):
+        store_at("bucket", proxy, max_attempts=1).get(KEY, ByteRange(0, 10))
+
+
+@pytest.mark.parametrize("said", ["bytes 1-10/300000", "bytes 0-9/5", "bytes 0-9/*", "bytes */10", ""])
+def test_another_part_than_was_asked_for(proxy: FaultProxy, said: str) -> None:
+    proxy.plan(Fault.status(206, {"Content-Range": said}, b"0123456789"))
+    with pytest.raises(StoreError, match="asked for the bytes 0 to 10, got 10, called"):
+        store_at("bucket", proxy, max_attempts=1).get(KEY, ByteRange(0, 10))
 
 
 # Refused ------------------------------------------------------------------------------------------------
