@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 import numpy as np
@@ -15,7 +15,6 @@ from precomp.geometry import Bbox
 from precomp.grid import Plan
 from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
-from precomp.volume.cached import VolumeCache
 from precomp.volume.coordinates import box_around, convert_box
 from precomp.volume.files import mapped_file
 from precomp.volume.indexing import Request, as_index, parse_box, parse_index
@@ -34,6 +33,9 @@ from precomp.volume.slab_writer import SlabWriter
 from precomp.volume.slabs import slices
 from precomp.volume.switches import Switches
 
+if TYPE_CHECKING:
+    from precomp.volume.cached import VolumeCache
+
 __all__ = ["Access"]
 
 # A box of a chunk's size touches 27. To ask whether there is a terminal costs as much as a voxel.
@@ -51,8 +53,10 @@ class Access(Properties, Switches):
         return twin
 
     @property
-    def cache(self) -> VolumeCache:
+    def cache(self) -> "VolumeCache":
         """The copies on the local disk. May be set: True (the default folder), False, or a folder."""
+        from precomp.volume.cached import VolumeCache
+
         return VolumeCache(self)
 
     @cache.setter

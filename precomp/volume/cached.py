@@ -10,7 +10,8 @@ from precomp.engine.disk.store import DiskCache
 from precomp.errors import StoreError
 from precomp.geometry import Bbox
 from precomp.interfaces import CloudPath
-from precomp.volume.caching import Caching, find_folder
+from precomp.volume.caching import Caching
+from precomp.volume.disk_cache import find_folder
 
 if TYPE_CHECKING:
     from precomp.volume.access import Access

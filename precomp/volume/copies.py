@@ -1,20 +1,13 @@
 """The stores of a layer with copies on the local disk before them."""
 
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TypeAlias
 
-from precomp import url
-from precomp.engine.disk.store import DiskCache
 from precomp.engine.objects import Objects
-from precomp.errors import InfoError
 from precomp.interfaces import CloudPath
 from precomp.plugins import Registry
-from precomp.volume.caching import Caching, changed_scales, open_cache
+from precomp.volume.caching import Caching
 
-__all__ = ["Copies", "keep_info", "keep_provenance", "origin_of"]
-
-Places: TypeAlias = Callable[[CloudPath], Objects]
+__all__ = ["Copies", "origin_of"]
 
 
 class Copies:
@@ -32,7 +25,7 @@ class Copies:
         self._registry = registry
         self._opened: dict[CloudPath, Objects] = {}
 
-    def objects(self, path: CloudPath, layer: CloudPath, remote: Places) -> Objects:
+    def objects(self, path: CloudPath, layer: CloudPath, remote: Callable[[CloudPath], Objects]) -> Objects:
         """Return the objects of `path`, which is `layer` or where its info points to.
 
         `remote` gives the objects of a place where they come from.
@@ -49,6 +42,8 @@ class Copies:
         folder = self.caching.folder(path, layer, origin)
         if folder is None:
             return remote
+        from precomp.volume.disk_cache import open_cache  # most volumes have no use for it
+
         store = open_cache(remote.store, path, folder, self._registry, self.caching, origin)
         return Objects(store, self._registry.compressor, str(path))
 
@@ -57,28 +52,3 @@ def origin_of(remote: Objects) -> str:
     """What tells services apart that serve one cloudpath (see TellsOrigin); empty for the usual one."""
     origin: str = getattr(remote.store, "origin", "")
     return origin
-
-
-def keep_info(layer: CloudPath, data: bytes, objects: Places) -> None:
-    """Put the info that was just fetched beside the copies; drop those that must have changed with it."""
-    store = objects(layer).store
-    if not isinstance(store, DiskCache):
-        return
-    before = store.document("info")
-    if before is not None and before != data:
-        keys = changed_scales(before, data)
-        if keys is None:
-            store.clear()
-        for key in keys or ():
-            with suppress(InfoError):  # in the older one; under such a key there was nothing
-                place, folder = url.resolve(layer, key)
-                there = objects(place).store
-                if isinstance(there, DiskCache):
-                    there.clear(f"{folder}/")
-    store.keep_document("info", data)
-
-
-def keep_provenance(data: bytes, objects: Objects) -> None:
-    """Put the provenance that was just fetched beside the copies."""
-    if isinstance(objects.store, DiskCache):
-        objects.store.keep_document("provenance", data)

@@ -21,7 +21,7 @@ from precomp.plugins import Registry
 from precomp.provenance import Provenance
 from precomp.volume.caching import Caching
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
-from precomp.volume.copies import Copies, keep_info, keep_provenance, origin_of
+from precomp.volume.copies import Copies, origin_of
 from precomp.volume.document import InfoDocument
 from precomp.volume.options import Options
 from precomp.volume.scale_io import ScaleIO
@@ -155,7 +155,10 @@ class Layer:
         self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._scales.clear()
         self._fetched = True
-        keep_info(self.path, data, self.objects)
+        if self.caching.where:
+            from precomp.volume.disk_cache import keep_info
+
+            keep_info(self.path, data, self.objects)
         warn_old_type(self._document.model(), self._document.name)
 
     def commit_info(self, draft: InfoDocument | None = None) -> None:
@@ -191,7 +194,9 @@ class Layer:
         """Fetch the provenance anew."""
         data = self._read(self.path, "provenance")
         self.set_provenance({} if data is None else data)
-        if data is not None:
+        if data is not None and self.caching.where:
+            from precomp.volume.disk_cache import keep_provenance
+
             keep_provenance(data, self.objects())
 
     def commit_provenance(self) -> None:
