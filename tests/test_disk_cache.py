@@ -32,6 +32,7 @@ from precomp.errors import (
     EmptyVolumeError,
     PrecompWarning,
     StoreError,
+    UnknownProtocolError,
 )
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Store
@@ -432,9 +433,6 @@ def plain(far: Remote, path: str, folder: Path, **options: Any) -> CloudVolume:
     return CloudVolume(path, cache=folder, registry=far.registry, **options)
 
 
-SIX = [np.s_[x : min(x + 16, 35), y : min(y + 16, 33), 100:116] for x in (-5, 11) for y in (3, 19)]
-
-
 def test_no_more_is_kept_than_was_said(far: Remote, path: str, tmp_path: Path) -> None:
     vol = plain(far, path, tmp_path / "cache", cache_bytes=3 * CHUNK)
     for _ in range(3):
@@ -758,6 +756,15 @@ def test_a_redirect_is_kept_for_where_it_leads(vol: CloudVolume, far: Remote, tm
     moved = CloudVolume(start, registry=far.registry, cache=tmp_path / "other")
     moved[...]
     np.testing.assert_array_equal(CloudVolume(tmp_path / "other")[...], noise(vol.shape))
+
+
+def test_without_the_protocol_file_there_is_no_cache(tmp_path: Path) -> None:
+    far = Remote()
+    far.registry = Registry.of([far, raw, gzip_plugin])
+    info = make(tmp_path / "other").info
+    vol = CloudVolume("far://a/ds/image", info=info, cache=tmp_path / "cache", registry=far.registry)
+    with pytest.raises(UnknownProtocolError, match="cache: copies are files of the protocol 'file': unknown"):
+        vol.commit_info()
 
 
 def test_nothing_is_made_before_the_info_is_committed(far: Remote, path: str, tmp_path: Path) -> None:

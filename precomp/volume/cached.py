@@ -1,7 +1,8 @@
 """What `vol.cache` returns: the copies of a volume's objects on the local disk."""
 
+import builtins
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, overload
 
 from precomp import url
 from precomp.engine.disk.entries import Entry
@@ -67,11 +68,19 @@ class VolumeCache:
         home = self._home(self._vol._mip if mip is None else self._vol._number(mip))
         return sorted({f"{home.key}/{entry.key[len(home.prefix) :]}" for entry in _entries(home)})
 
-    def num_files(self, all_mips: bool = False) -> Any:
+    @overload
+    def num_files(self, all_mips: Literal[False] = False) -> int: ...
+    @overload
+    def num_files(self, all_mips: Literal[True]) -> builtins.list[int]: ...
+    def num_files(self, all_mips: bool = False) -> int | builtins.list[int]:
         """Return how many chunks of the working mip are kept; with `all_mips` a list, one number a mip."""
         return self._counted(lambda entry: 1, all_mips)
 
-    def num_bytes(self, all_mips: bool = False) -> Any:
+    @overload
+    def num_bytes(self, all_mips: Literal[False] = False) -> int: ...
+    @overload
+    def num_bytes(self, all_mips: Literal[True]) -> builtins.list[int]: ...
+    def num_bytes(self, all_mips: bool = False) -> int | builtins.list[int]:
         """Return how many bytes the kept chunks of the working mip have, as stored; see `num_files`."""
         return self._counted(lambda entry: entry.size, all_mips)
 
@@ -115,7 +124,7 @@ class VolumeCache:
         memory = self._vol._layer.cache
         memory.resize(memory.limit)
 
-    def _counted(self, measure: Callable[[Entry], int], all_mips: bool) -> Any:
+    def _counted(self, measure: Callable[[Entry], int], all_mips: bool) -> int | builtins.list[int]:
         mips = self._vol.available_mips if all_mips else [self._vol._mip]
         counts = [sum(map(measure, _entries(self._home(mip)))) for mip in mips]
         return counts if all_mips else counts[0]

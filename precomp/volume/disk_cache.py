@@ -13,7 +13,7 @@ from precomp.engine.disk.entries import HIDDEN
 from precomp.engine.disk.folder import CacheFolder
 from precomp.engine.disk.store import DiskCache
 from precomp.engine.objects import Objects
-from precomp.errors import ArgumentError, InfoError, PrecompWarning
+from precomp.errors import ArgumentError, InfoError, PrecompWarning, UnknownProtocolError
 from precomp.interfaces import CloudPath, Store, UsesSuffixes
 from precomp.plugins import Registry
 from precomp.volume.caching import Caching
@@ -72,7 +72,10 @@ def _local(folder: str, registry: Registry) -> Store:
     head, tail = os.path.split(folder)
     # Not by parsing: a folder of any name will do, `info` too.
     path = CloudPath("file", PurePath(head).as_posix(), tail)
-    options = Options("file").structured("file", registry)
+    try:
+        options = Options("file").structured("file", registry)
+    except UnknownProtocolError as error:
+        raise UnknownProtocolError(f"cache: copies are files of the protocol 'file': {error}") from error
     store: Store = registry.make("protocol", "file", path, options, place=f"cache {folder}")
     return store
 
