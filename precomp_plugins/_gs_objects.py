@@ -68,7 +68,7 @@ class Objects:
         """Return a part of the object; None means absent."""
         start, stop = wanted
         if start >= stop:
-            return self._nothing_of(limits, key, 0)
+            return self._nothing_of(limits, key)
         answer = self._send(limits, "GET", target, {**_HEADERS, "range": f"bytes={start}-{stop - 1}"})
         if answer.status in (200, 206):
             return part_of(answer, wanted)
@@ -130,7 +130,7 @@ class Objects:
             f"{self.place}{key}: expected {expected}, found another; nothing was written, read it again"
         )
 
-    def connected(self) -> Session:
+    def _connected(self) -> Session:
         """Return this process's session."""
         if not self._session.is_ours():
             self._session = self._new_session()
@@ -142,15 +142,15 @@ class Objects:
     def _send(
         self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None = None
     ) -> Answer:
-        return self.connected().send(limits, method, target, headers, body)
+        return self._connected().send(limits, method, target, headers, body)
 
-    def _nothing_of(self, limits: Limits, key: str, start: int) -> Blob | None:
-        """Return no byte of an object that ends at or before `start`, with what is known of it."""
+    def _nothing_of(self, limits: Limits, key: str, start: int | None = None) -> Blob | None:
+        """Return no byte of an object, which has none from `start` on, with what is known of it."""
         found = self.look(limits, key, "contentEncoding", "contentType", "cacheControl")
         if found is None:
             return None
         size = int(found["size"])
-        if 0 < start < size:
+        if start is not None and start < size:
             raise TransientError(f"it grew to {size} bytes while it was read")
         return Blob(
             b"",

@@ -14,7 +14,7 @@ from google.auth.transport.urllib3 import Request
 from google.cloud import storage
 from urllib3.exceptions import HTTPError, SSLError
 
-from precomp.errors import CredentialsError, StoreError
+from precomp.errors import CredentialsError, PrecompError, StoreError
 from precomp.retry import Limits, TransientError
 from precomp_plugins._gs_identity import EMULATOR, Identity
 from precomp_plugins._gs_network import Network
@@ -112,14 +112,22 @@ class Session:
                 response.release_conn()
         except SSLError as error:
             if not isinstance(error.args[0] if error.args else None, ssl.SSLCertVerificationError):
-                raise transport_failure(self._endpoint, error) from error
+                raise self._failure(error) from error
             raise StoreError(
                 f"{self._place}: the service's certificate is not trusted: {error}; if it is right, name its "
                 "authority's file in the environment variable SSL_CERT_FILE"
             ) from error
         except HTTPError as error:
-            raise transport_failure(self._endpoint, error) from error
+            raise self._failure(error) from error
         return Answer(response.status, response.headers, data)
+
+    def _failure(self, error: HTTPError) -> Exception:
+        failure = transport_failure(self._endpoint, error)
+        if isinstance(failure, PrecompError):
+            return type(failure)(
+                f"{self._place}: {failure}"
+            )  # of which object, a TransientError need not say
+        return failure
 
     def _login(self, limits: Limits, refused: dict[str, str] | None = None) -> dict[str, str]:
         """Return the headers that log in; get a token where there is none, or only the `refused` one."""

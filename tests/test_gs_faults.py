@@ -134,6 +134,20 @@ def test_nobody_listens() -> None:
     assert isinstance(caught.value.__cause__, urllib3.exceptions.NewConnectionError)
 
 
+def test_a_host_that_nobody_knows() -> None:
+    store = store_at("bucket", None, endpoint_url="http://storage.invalid")
+    with pytest.raises(StoreError, match=r"^gs://bucket/ds/layer: storage\.invalid: there is no host"):
+        store.get(KEY)
+
+
+def test_an_empty_object_that_grows_while_it_is_read(bucket: str, proxy: FaultProxy) -> None:
+    store_at(bucket).put(KEY, Blob(b"grown"))
+    proxy.plan(Fault.status(416))
+    found = store_at(bucket, proxy).get(KEY, ByteRange(0, 100))
+    assert found is not None
+    assert (found.data, found.size) == (b"grown", 5)
+
+
 def test_a_body_that_trickles_in_ends_with_the_deadline(
     bucket: str, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
