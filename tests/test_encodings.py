@@ -18,6 +18,7 @@ CHUNK = (16, 10, 7)
 OFFSET = (-21, 5, -3)
 
 INTEROP = [
+    *(("compressed_segmentation", dtype, channels) for dtype in ("uint32", "uint64") for channels in (1, 3)),
     *(("png", dtype, channels) for dtype in ("uint8", "uint16") for channels in (1, 2, 3, 4)),
 ]
 
@@ -76,6 +77,7 @@ def test_tensorstore_and_precomp_read_each_other(
 @pytest.mark.parametrize(
     ("encoding", "dtype", "channels", "message"),
     [
+        ("compressed_segmentation", "uint8", 1, "compressed_segmentation holds uint32 or uint64, not uint8"),
         ("png", "uint32", 1, "png holds uint8 or uint16, not uint32"),
         ("png", "uint8", 5, "png holds 1, 2, 3 or 4 channels, not 5"),
     ],
@@ -88,7 +90,13 @@ def test_what_an_encoding_cannot_hold_is_refused_when_the_info_is_saved(
     assert not (tmp_path / "layer" / "info").exists()
 
 
-@pytest.mark.parametrize(("encoding", "dtype", "fields"), [("png", "uint8", {"png_level": 0})])
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "fields"),
+    [
+        ("png", "uint8", {"png_level": 0}),
+        ("compressed_segmentation", "uint64", {"compressed_segmentation_block_size": [5, 4, 2]}),
+    ],
+)
 def test_the_fields_of_a_scale_are_used(tmp_path: Path, encoding: str, dtype: str, fields: Any) -> None:
     """What is asked for at creation stands in the info and changes what is written."""
     x, y, z = np.ogrid[: SIZE[0], : SIZE[1], : SIZE[2]]

@@ -25,6 +25,7 @@ OPTIONAL = [
     "PIL",
     "simplejpeg",
     "imagecodecs",
+    "compressed_segmentation",
     "brotli",
     "zstandard",
 ]

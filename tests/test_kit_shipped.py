@@ -17,7 +17,7 @@ from precomp.interfaces import Blob, Store
 from precomp.memory import open_shared
 from precomp.testing import CodecTests, CompressorTests, Golden, PluginTests, StoreTests
 from precomp_plugins._file import FileStore
-from precomp_plugins.codecs import jpeg, npz, png, raw
+from precomp_plugins.codecs import compressed_segmentation, jpeg, npz, png, raw
 from precomp_plugins.compressors import br, gzip, zstd
 
 PNG = bytes.fromhex(
@@ -88,6 +88,26 @@ class TestPng(CodecTests):
     plugin = png.precomp_register_codecs()[0]
     # Written by libpng: 2 x 12 pixels of grey and alpha, 16 bits; voxel (x, y, z, c) is its number.
     golden = (Golden(PNG, RAMP),)
+
+
+LABELS = np.array([1, 2**40 + 3, 7], np.uint64)[np.arange(24) % 3].reshape((2, 3, 4, 1), order="F")
+# One channel, from word 1 on, of one block of 8 x 8 x 8: indices of 2 bits at word 2, their table at word 34.
+# A word holds two rows of x.
+ROWS = [sum((2 * row + x) % 3 << 2 * x for x in range(2)) for row in range(12)]
+PAIRS = [
+    ROWS[3 * z + y] | ROWS[3 * z + y + 1] << 16 if y == 0 else ROWS[3 * z + y]
+    for z in range(4)
+    for y in (0, 2)
+]
+WORDS = [word for z in range(4) for word in (*PAIRS[2 * z : 2 * z + 2], 0, 0)] + 16 * [0]
+CSEG = struct.pack("<3I32I3Q", 1, 34 | 2 << 24, 2, *WORDS, 1, 2**40 + 3, 7)
+
+
+class TestCompressedSegmentation(CodecTests):
+    plugin = compressed_segmentation.precomp_register_codecs()[0]
+    golden = (Golden(CSEG, LABELS),)
+    refuses_more = False  # headers may leave words unused
+    tells_size = False
 
 
 def npz_by_numpy(chunk: NDArray[Any]) -> bytes:

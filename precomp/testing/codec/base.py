@@ -63,6 +63,7 @@ class CodecKit:
             in floats, the ranges of its sample.
         scale_fields: further fields of the scale, `{"jpeg_quality": 90}`.
         refuses_more: False where the format allows anything to follow the encoded chunk.
+        tells_size: False where an encoded chunk does not tell how many voxels it has.
     """
 
     plugin: ClassVar[CodecPlugin]
@@ -72,6 +73,7 @@ class CodecKit:
     tolerance: ClassVar[float] = 0.05
     scale_fields: ClassVar[Mapping[str, Any]] = {}
     refuses_more: ClassVar[bool] = True
+    tells_size: ClassVar[bool] = True
 
     def make_codec(self, dtype: str, channels: int) -> Codec:
         """Return the codec of a scale of 64 x 64 x 64 chunks."""
