@@ -105,7 +105,8 @@ class ObstoreRequests:
                 "region": address.region,
                 "skip_signature": account.origin is None,
                 "request_payer": requester_pays,
-                "unsigned_payload": False,  # so that S3 checks the bytes that it got
+                # TLS guards the bytes; without it S3 compares what it got with what was signed.
+                "unsigned_payload": address.endpoint.startswith("https://"),
                 "conditional_put": "etag",
                 "s3_express": False,
                 "disable_bulk_delete": True,  # for one object it is the longer way

@@ -1,5 +1,6 @@
 """The Python code of the pages below runs, from top to bottom, in an empty folder."""
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ PAGES = [
     "docs/config.md",
     "docs/cache.md",
     "docs/gs.md",
+    "docs/s3.md",
     "docs/plugins.md",
 ]
 # Whose code is in packages of its own: test_writing_pages runs it.
@@ -33,6 +35,9 @@ def test_code_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("PRECOMP_CONFIG", raising=False)
     if "gs://my-lab/" in text:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", bucket_of_google("my-lab"))
+    if "s3://my-lab/" in text:
+        for name, value in bucket_of_s3("my-lab").items():
+            monkeypatch.setenv(name, value)
     module = ModuleType("the_code_of_a_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     for block in blocks:
@@ -53,6 +58,15 @@ def bucket_of_google(name: str) -> str:
     for blob in client.list_blobs(bucket):
         blob.delete()
     return gs_server().url
+
+
+def bucket_of_s3(name: str) -> dict[str, str]:
+    """Make a bucket and return the environment in which boto3 finds it."""
+    from servers.s3 import s3_server
+
+    with contextlib.suppress(s3_server().client.exceptions.BucketAlreadyOwnedByYou):
+        s3_server().client.create_bucket(Bucket=name)
+    return {"AWS_ENDPOINT_URL_S3": s3_server().url, **s3_server().secret}
 
 
 def test_every_page_with_code_is_run() -> None:

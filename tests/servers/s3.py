@@ -100,9 +100,6 @@ def s3_server() -> S3Server:
     raise RuntimeError(f"SeaweedFS does not start: {(folder / 'log').read_text()[-2000:]}")
 
 
-_watchers: list[Any] = []
-
-
 def _run() -> str:
     """Name this test run: what its workers have in common."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}-{uuid.uuid4().hex}"
@@ -113,7 +110,7 @@ def _waited_for(server: S3Server, folder: Path) -> bool:
     while time.monotonic() < end:
         if server.answers():
             return True
-        if (folder / "over").exists() or (_watchers and _watchers[-1].poll() is not None):
+        if (folder / "over").exists():
             return False
         time.sleep(0.05)
     return False
@@ -138,8 +135,10 @@ def _start(folder: Path) -> None:
     ]
     (data / "s3.json").write_text(json.dumps({"identities": identities}))
     watching = [sys.executable, "-P", __file__, str(folder), *map(str, ports)]
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    _watchers.append(subprocess.Popen(watching, start_new_session=True, **quiet))  # it outlives this process
+    with (folder / "log").open("w") as log:
+        subprocess.run(
+            watching, start_new_session=True, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+        )
     (folder / "server.json").write_text(json.dumps(server))
 
 
@@ -165,8 +164,8 @@ def _watch(folder: Path, ports: list[str]) -> None:
         "master.telemetry": "false",
     }
     command = [_binary(), "server", "-s3", *(f"-{name}={value}" for name, value in flags.items())]
-    with (folder / "log").open("w") as log, (folder / "users").open("w") as users:
-        with subprocess.Popen(command, stdout=log, stderr=log) as server:
+    with (folder / "users").open("w") as users:
+        with subprocess.Popen(command) as server:
             while server.poll() is None:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -207,4 +206,5 @@ def _binary() -> str:
 
 
 if __name__ == "__main__":
-    _watch(Path(sys.argv[1]), sys.argv[2:])
+    if os.fork() == 0:  # who started this waits for no more than that
+        _watch(Path(sys.argv[1]), sys.argv[2:])
