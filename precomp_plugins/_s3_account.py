@@ -12,6 +12,7 @@ import boto3
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     CredentialRetrievalError,
@@ -50,6 +51,7 @@ class Account:
     """The credentials to one bucket, and clients of boto3 that use them.
 
     Attributes:
+        place: the cloudpath that it is for, for errors.
         bucket: its name.
         session: boto3's, with the credentials.
         region: where to start from.
@@ -57,6 +59,7 @@ class Account:
         ca_bundle: file of the certificates to trust besides the system's.
     """
 
+    place: str
     bucket: str
     session: Any = attrs.field(repr=False)
     region: str
@@ -74,6 +77,11 @@ class Account:
             key = "that could not be refreshed"
         return f"the access key {key} from {self.origin} for the bucket {self.bucket!r}"
 
+    @property
+    def refreshes(self) -> bool:
+        """Whether boto3 gets other credentials where these have ended."""
+        return isinstance(self.session.get_credentials(), RefreshableCredentials)
+
     def frozen(self) -> Any:
         """Return the credentials as they are now, refreshed if need be: access_key, secret_key, token."""
         return self.session.get_credentials().get_frozen_credentials()
@@ -85,7 +93,7 @@ class Account:
     def client(self, timeout: float) -> Any:
         """Return a new client of boto3 that tries once and waits `timeout` seconds for a byte.
 
-        Raises StoreError, ConfigError, where boto3 cannot make sense of the options.
+        Raises ConfigError where boto3 cannot make sense of the options.
         """
         options = self._options
         more: dict[str, Any] = {}
@@ -103,7 +111,7 @@ class Account:
             response_checksum_validation="when_required",
             **more,
         )
-        with _told("endpoint_url, region"):
+        with _told(f"{self.place}: endpoint_url, region"):
             return self.session.client(
                 "s3", region_name=self.region, endpoint_url=options.endpoint_url, config=config
             )
@@ -112,7 +120,7 @@ class Account:
         """Return where a client of boto3, not yet shared, would ask for an object; nothing is sent."""
         client.meta.events.register_first("before-send.s3", _catch)
         try:
-            with _told(f"bucket {self.bucket!r}"):
+            with _told(f"{self.place}: bucket {self.bucket!r}"):
                 client.head_object(Bucket=self.bucket, Key=_PROBE)
         except _Caught as caught:
             url = urlsplit(caught.url)
@@ -133,7 +141,7 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
 
     Raises CredentialsError where there are none, which lists the places, or where one cannot be read.
     """
-    with _told("profile"):
+    with _told(f"{place}: profile"):
         core = botocore.session.Session(profile=options.profile)
         core.get_scoped_config()  # raises for a profile that is not there
         core.register_component("data_loader", _loader(core.get_config_variable("data_path")))
@@ -155,7 +163,7 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
         else:
             origin = _found_by_boto3(place, bucket, core, options.profile)
     session = boto3.Session(botocore_session=core)
-    return Account(bucket, session, region or _REGION, origin, ca_bundle, options)
+    return Account(place, bucket, session, region or _REGION, origin, ca_bundle, options)
 
 
 @cache
@@ -204,8 +212,6 @@ def _told(what: str) -> Iterator[None]:
     try:
         yield
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
-        raise CredentialsError(f"s3: boto3 could not get credentials: {error}") from error
+        raise CredentialsError(f"{what}: boto3 could not get credentials: {error}") from error
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError(
-            f"s3: {what}: {error}; correct the option, the environment or ~/.aws/config"
-        ) from error
+        raise ConfigError(f"{what}: {error}; correct the option, the environment or ~/.aws/config") from error

@@ -1,5 +1,7 @@
 """What S3 answers where a request does not go well, and which error it comes to."""
 
+from collections.abc import Callable
+
 from precomp.errors import CredentialsError, StoreError
 from precomp.retry import RETRIED_STATUS, TransientError
 
@@ -46,17 +48,17 @@ class Answer(Exception):  # noqa: N818  an answer is no error to a store that ha
         super().__init__(f"S3 answered {said}: {message}" if said else message)
 
 
-def judged(answer: Answer, place: str, who: str) -> Exception:
+def judged(answer: Answer, place: str, who: Callable[[], str]) -> Exception:
     """Return the error that an answer comes to: a TransientError where another try may mend it.
 
-    `place` is the object's cloudpath; `who` says with which credentials it was asked for.
+    `place` is the object's cloudpath; `who()` says with which credentials it was asked for.
     """
     status, code = answer.status, answer.code
     if status is None or status in RETRIED_STATUS or code in _TRANSIENT:
         return TransientError(str(answer), answer.retry_after)
     if status in (401, 403) or code in _REFUSED:
         return CredentialsError(
-            f"{place}: S3 refused {who} ({answer}); check that it is right and may do this. Of an object "
+            f"{place}: S3 refused {who()} ({answer}); check that it is right and may do this. Of an object "
             "that is not there S3 says the same to whoever may not list the bucket"
         )
     return StoreError(f"{place}: {answer}; correct the path or the options, or ask the bucket's owner")

@@ -192,5 +192,5 @@ def _failure(error: Exception) -> Exception:
     if isinstance(error, _ON_THE_WAY):
         return Answer(None, message=str(error))
     if isinstance(error, _OF_CREDENTIALS):
-        return CredentialsError(f"s3: boto3 could not get credentials: {error}")
-    return StoreError(f"s3: boto3 could not make the request: {error}")
+        return CredentialsError(f"boto3 could not get credentials: {error}")
+    return StoreError(f"boto3 could not make the request: {error}")

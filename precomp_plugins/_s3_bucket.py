@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from precomp.errors import StoreError
+from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import CloudPath
 from precomp.retry import Limits, RetryPolicy, TransientError
 from precomp_plugins._s3_answers import Answer, judged
@@ -30,12 +30,13 @@ class Bucket:
     def __init__(self, path: CloudPath, options: "S3Options") -> None:
         """Raises CredentialsError where there are no credentials, ConfigError for wrong options."""
         self._path, self._options = path, options
+        self._place, self._printable = str(path), takes(path.path)
         self._policy = RetryPolicy(options.max_attempts, options.timeout)
         self._is_there = False  # as far as is known
         self._opened = self._open()
 
     def _open(self) -> tuple[int, Clients]:
-        return os.getpid(), Clients(str(self._path), self._path.bucket, self._options, self._policy)
+        return os.getpid(), Clients(self._place, self._path.bucket, self._options, self._policy)
 
     def _clients(self) -> Clients:
         process, clients = self._opened
@@ -68,8 +69,8 @@ class Bucket:
             careful: leave the first attempt to boto3, too.
             failed: is told each answer that another attempt followed.
         """
-        clients, place = self._clients(), f"{self._path}/{key}"
-        careful = careful or not takes(key)
+        clients, place = self._clients(), f"{self._place}/{key}"
+        careful = careful or not (self._printable and takes(key))
 
         def attempt(limits: Limits) -> _T:
             nonlocal careful
@@ -85,6 +86,8 @@ class Bucket:
                 learnt = clients.learn(answer, limits)
                 error = TransientError(str(answer)) if learnt else self.error(key, answer)
                 raise error from (answer.__cause__ or answer)
+            except (CredentialsError, StoreError) as error:  # of boto3 itself, which does not name the object
+                raise type(error)(f"{place}: {error}") from error.__cause__
 
         return self._policy.call(place, attempt)
 
@@ -106,7 +109,7 @@ class Bucket:
             self._is_there = True
             return
         raise StoreError(
-            f"{self._path}/{key}: there is no bucket {self._path.bucket!r} at {self._clients().endpoint}; "
+            f"{self._place}/{key}: there is no bucket {self._path.bucket!r} at {self._clients().endpoint}; "
             "create it, or correct the path or endpoint_url"
         ) from answer
 
@@ -119,4 +122,4 @@ class Bucket:
 
     def error(self, key: str, answer: Answer) -> Exception:
         """Return the error that an answer comes to."""
-        return judged(answer, f"{self._path}/{key}", self._clients().account.who())
+        return judged(answer, f"{self._place}/{key}", self._clients().account.who)

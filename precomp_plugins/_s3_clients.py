@@ -80,7 +80,7 @@ class Clients:
 
     def learn(self, answer: Answer, limits: Limits) -> bool:
         """Mend what an answer tells of; True where another try may go better then."""
-        if answer.code in EXPIRED:
+        if answer.code in EXPIRED and self.account.refreshes and self._obstore is not None:
             self._obstore = None  # it keeps credentials for minutes
             return True
         if answer.code in ELSEWHERE or answer.status in (301, 307):

@@ -152,7 +152,7 @@ class ObstoreRequests:
         if condition is not None:
             mode = "create" if condition.version is None else {"e_tag": condition.version}
         data = blob.data
-        if isinstance(data, memoryview) and data.format != "B":
+        if isinstance(data, memoryview) and (data.format != "B" or data.ndim != 1):
             data = data.cast("B")
         try:
             done = obstore.put(self._store, key, data, attributes=attributes, mode=mode, use_multipart=False)
@@ -181,7 +181,7 @@ def _client_options(account: Account, address: Address, policy: RetryPolicy) -> 
             options["root_certificate"] = Path(account.ca_bundle).read_bytes()
         except OSError as error:
             raise ConfigError(
-                f"s3: ca_bundle {account.ca_bundle}: {error}; correct AWS_CA_BUNDLE or ~/.aws/config"
+                f"{account.place}: ca_bundle: {error}; correct AWS_CA_BUNDLE or ~/.aws/config"
             ) from error
     return options
 

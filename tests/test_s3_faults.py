@@ -1,5 +1,8 @@
 """`s3://` when requests do not go well, through a proxy that breaks them."""
 
+import hashlib
+import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -332,6 +335,42 @@ def test_the_requester_pays(proxy: FaultProxy, path: str) -> None:
     store.delete(["x", "y"])
     assert list(store.list("")) == []
     assert {request.headers.get("x-amz-request-payer") for request in proxy.requests} == {"requester"}
+
+
+EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
+
+
+def test_an_expired_token_is_refused(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, secrets={**s3_server().secret, "AWS_SESSION_TOKEN": "TOKEN"})
+    proxy.plan(Fault.status(400, body=EXPIRED), forever=True)
+    with pytest.raises(CredentialsError, match=r"/x: S3 refused .* from secrets= .*ExpiredToken") as caught:
+        store.get("x")
+    assert len(proxy.requests) == 1
+    assert "TOKEN" not in str(caught.value)
+
+
+def test_an_expired_token_is_refreshed(proxy: FaultProxy, path: str, home: Path) -> None:
+    script, profile = home / "give.py", home / ".aws" / "config"
+    secret = s3_server().secret
+    given = {"AccessKeyId": secret["AWS_ACCESS_KEY_ID"], "SecretAccessKey": secret["AWS_SECRET_ACCESS_KEY"]}
+    script.write_text(
+        f"print('''{json.dumps({'Version': 1, 'Expiration': '2100-01-01T00:00:00Z', **given})}''')"
+    )
+    profile.parent.mkdir()
+    profile.write_text(f"[profile lab]\ncredential_process = {sys.executable} {script}\n")
+    store = behind(proxy, path, secrets=None, profile="lab")
+    proxy.plan(Fault.status(400, body=EXPIRED))
+    assert store.get("x") is None
+    assert len(proxy.requests) == 2
+    proxy.plan(Fault.status(400, body=EXPIRED), forever=True)
+    with pytest.raises(CredentialsError, match="ExpiredToken"):
+        store.get("x")
+
+
+def test_without_tls_the_content_is_signed(proxy: FaultProxy, path: str) -> None:
+    behind(proxy, path).put("x", Blob(DATA))
+    signed = proxy.requests[-1].headers["x-amz-content-sha256"]
+    assert signed == hashlib.sha256(DATA).hexdigest()
 
 
 class Elsewhere(BaseHTTPRequestHandler):
