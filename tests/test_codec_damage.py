@@ -9,7 +9,7 @@ import pytest
 CHILD = Path(__file__).with_name("damage_child.py")
 
 
-@pytest.mark.parametrize("encoding", ["png", "compressed_segmentation"])
+@pytest.mark.parametrize("encoding", ["png", "compressed_segmentation", "compresso"])
 def test_no_damage_kills_the_interpreter(encoding: str) -> None:
     child = subprocess.run(
         [sys.executable, CHILD, encoding, "200"], capture_output=True, text=True, timeout=120, check=False

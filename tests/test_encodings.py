@@ -78,6 +78,8 @@ def test_tensorstore_and_precomp_read_each_other(
     ("encoding", "dtype", "channels", "message"),
     [
         ("compressed_segmentation", "uint8", 1, "compressed_segmentation holds uint32 or uint64, not uint8"),
+        ("compresso", "uint32", 2, "compresso holds 1 channels, not 2"),
+        ("compresso", "float32", 1, "compresso holds uint8, uint16, uint32 or uint64, not float32"),
         ("png", "uint32", 1, "png holds uint8 or uint16, not uint32"),
         ("png", "uint8", 5, "png holds 1, 2, 3 or 4 channels, not 5"),
     ],

@@ -26,6 +26,7 @@ OPTIONAL = [
     "simplejpeg",
     "imagecodecs",
     "compressed_segmentation",
+    "compresso",
     "brotli",
     "zstandard",
 ]

@@ -17,13 +17,14 @@ from precomp.interfaces import Blob, Store
 from precomp.memory import open_shared
 from precomp.testing import CodecTests, CompressorTests, Golden, PluginTests, StoreTests
 from precomp_plugins._file import FileStore
-from precomp_plugins.codecs import compressed_segmentation, jpeg, npz, png, raw
+from precomp_plugins.codecs import compressed_segmentation, compresso, jpeg, npz, png, raw
 from precomp_plugins.compressors import br, gzip, zstd
 
 PNG = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000020000000c1004000000b225789c000000174944415408d763646060906060"
     "646064616002429a32002178008a46af80500000000049454e44ae426082"
 )
+Shape = tuple[int, int, int, int]
 RAMP = np.arange(48, dtype=np.uint16).reshape((2, 3, 4, 2), order="F")
 
 
@@ -108,6 +109,29 @@ class TestCompressedSegmentation(CodecTests):
     golden = (Golden(CSEG, LABELS),)
     refuses_more = False  # headers may leave words unused
     tells_size = False
+
+
+# Written by compresso 3.3, which is what cloud-volume calls.
+CPSO = bytes.fromhex(
+    "6370736f01080200030004000404010400000000000000010000001400000000000000040700000000000000070000000000"
+    "000007000000000000000700000000000000330108000000000000000a000000000100000e00000000000000080000000000"
+    "00000a0000000001000008000000000000000a000000000100000e0000000000000008000000000000000a00000000010000"
+    "08000000000000000a000000000100000e0000000000000008000000000000000a0000000001000008000000000000000a00"
+    "0000000100000e0000000000000008000000000000000a0000000001000009000101010100050505"
+)
+
+
+class TestCompresso(CodecTests):
+    plugin = compresso.precomp_register_codecs()[0]
+    golden = (Golden(CPSO, LABELS),)
+
+
+class TestCompressoOfSegments(TestCompresso):
+    """Regions larger than a voxel."""
+
+    def sample(self, shape: Shape, dtype: np.dtype[Any], seed: int = 0) -> NDArray[Any]:
+        x, y, z, c = np.ogrid[tuple(slice(0, n) for n in shape)]
+        return np.asfortranarray(((x + seed) // 3 + 5 * (y // 4) + 7 * (z // 2) + 11 * c).astype(dtype))
 
 
 def npz_by_numpy(chunk: NDArray[Any]) -> bytes:
