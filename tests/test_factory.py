@@ -188,7 +188,7 @@ def lines_of(config: Any, **arguments: Any) -> list[str]:
 
 def test_every_option_of_a_volume_can_stand_in_a_config() -> None:
     parameters = inspect.signature(CloudVolume.__init__).parameters
-    apart = {"self", "cloudpath", "info", "provenance", "options", "secrets", "registry"}
+    apart = {"self", "cloudpath", "info", "provenance", "create", "options", "secrets", "registry"}
     options = {name: one.default for name, one in parameters.items() if name not in apart}
     assert {field.name: field.default for field in attrs.fields(DefaultsTable)} == options
 

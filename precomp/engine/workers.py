@@ -6,24 +6,35 @@ fork and a worker can never wait for its own pool. The caller's thread works too
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeVar
 
-from precomp.grid import ChunkRef, Plan
+__all__ = ["Parts", "for_each"]
 
-__all__ = ["Task", "for_each"]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # A future per chunk costs as much as pasting it; a batch is a run of neighbours in memory.
 _BATCHES_PER_WORKER = 8
 _LARGEST_BATCH = 1024  # chunks; the bar moves, and an error stops the others, before long
 
-Task: TypeAlias = Callable[[ChunkRef], None]
+
+class Parts(Protocol[T_co]):
+    """What a request is made of, chunks (see precomp.grid.Plan) or boxes; any run can be walked alone."""
+
+    def __len__(self) -> int:
+        """How many parts there are."""
+        ...
+
+    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[T_co]:
+        """Yield the parts number `start` to `stop` (exclusive)."""
+        ...
 
 
 def for_each(
-    plan: Plan,
-    make_task: Callable[[], Task],
+    plan: Parts[T],
+    make_task: Callable[[], Callable[[T], None]],
     workers: int,
     tick: Callable[[int], object] | None = None,
 ) -> None:
@@ -61,13 +72,13 @@ def for_each(
         job.failure = None  # the error's traceback holds this frame: no cycle
 
 
-class _Job:
+class _Job(Generic[T]):
     """The chunks of one request, which any number of threads take in batches."""
 
     def __init__(
         self,
-        plan: Plan,
-        make_task: Callable[[], Task],
+        plan: Parts[T],
+        make_task: Callable[[], Callable[[T], None]],
         workers: int,
         tick: Callable[[int], object] | None,
     ) -> None:

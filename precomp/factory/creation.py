@@ -27,6 +27,8 @@ from precomp.volume.options import Options
 
 __all__ = ["check_create", "open_or_create"]
 
+_STORAGE = ("encoding", "chunk_size")
+
 
 def check_create(
     tables: Iterable[tuple[str, Mapping[str, Any]]],
@@ -87,10 +89,11 @@ def open_or_create(
     model = structure(info, VolumeInfo, "info")
     found = _opened(path, registry, arguments)
     if found is not None:
-        _check_same(found, _unchanging(model), given, place)
+        stored = found._layer.boxes is None  # a service of boxes does not care how voxels would be stored
+        _check_same(found, _unchanging(model), [key for key in given if stored or key not in _STORAGE], place)
         return found
     warn_unviewable(check_scale(registry, model, 0, place))
-    vol = CloudVolume(str(path), info=info, registry=registry, **arguments)
+    vol = CloudVolume(str(path), info=info, create=True, registry=registry, **arguments)
     vol.commit_info()
     return vol
 
@@ -101,7 +104,7 @@ def _opened(path: CloudPath, registry: Registry, arguments: Mapping[str, Any]) -
         return CloudVolume(str(path), registry=registry, **arguments)
     except InfoNotFoundError:
         layer = Layer(path, registry, Options(path.scheme, arguments["options"]))
-        if layer.objects().store.stat("info") is None:
+        if layer.boxes is not None or layer.objects().store.stat("info") is None:
             return None
     # Somebody has just made it, or it redirects to nowhere, which is told now.
     return CloudVolume(str(path), registry=registry, **arguments)

@@ -7,9 +7,11 @@ probed once, when a layer is opened, never per chunk.
 
 from precomp.interfaces.codecs import Codec, Compressor, DecodesInto, HasLayout, Layout, MeshExporter
 from precomp.interfaces.stores import (
+    FiltersSegments,
     GetsRanges,
     Modify,
     ReadsInto,
+    SplitsBoxes,
     Store,
     SupportsCutout,
     SupportsUpdate,
@@ -39,6 +41,7 @@ __all__ = [
     "Compressor",
     "Condition",
     "DecodesInto",
+    "FiltersSegments",
     "GetsRanges",
     "HasLayout",
     "Layout",
@@ -47,6 +50,7 @@ __all__ = [
     "ReadsInto",
     "Slices3",
     "Slices4",
+    "SplitsBoxes",
     "Stat",
     "Store",
     "SupportsCutout",

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from precomp.interfaces.values import Blob, ByteRange, Condition, Stat
 
 __all__ = [
+    "FiltersSegments",
     "GetsRanges",
     "Modify",
     "ReadsInto",
+    "SplitsBoxes",
     "Store",
     "SupportsCutout",
     "SupportsUpdate",
@@ -121,20 +123,63 @@ class UsesWorkers(Protocol):
 
 @runtime_checkable
 class SupportsCutout(Protocol):
-    """A service of boxes instead of keys (the BOSS): what a protocol's `open` may return instead."""
+    """A service of boxes of voxels instead of keys (the BOSS): what a protocol's `open` may return instead.
+
+    A box is never empty, lies inside the bounds that the info tells for its mip, and is given in absolute
+    voxels x, y, z of that mip; `maxpt` is exclusive. Safe to call from many threads. Every failure raises a
+    PrecompError that names the layer and chains its cause. May have `workers`, see UsesWorkers.
+    """
 
     def read_info(self) -> dict[str, Any]:
-        """Return the info of the layer as the service describes it."""
+        """Return the info of the layer as the service describes it; its chunks are what slabs are cut by.
+
+        Raises InfoNotFoundError, which says what is missing, where there is no such layer.
+        """
         ...
 
     def read_box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> NDArray[Any]:
-        """Return the voxels of the box, shape (x, y, z, channel)."""
+        """Return the voxels of the box, shape (x, y, z, channel), in the dtype of the info.
+
+        What was never written is zero.
+        """
         ...
 
     def write_box(self, mip: int, minpt: Sequence[int], voxels: NDArray[Any]) -> None:
-        """Store `voxels`, shape (x, y, z, channel), at `minpt`."""
+        """Store `voxels`, shape (x, y, z, channel), at `minpt`; zeros erase what was there.
+
+        Must not change `voxels` or keep them; they may be a view in any memory order.
+        """
         ...
 
     def create(self, info: Mapping[str, Any]) -> None:
-        """Create the layer that `info` describes."""
+        """Create the layer that `info` describes, as far as the service knows what an info says.
+
+        Where there is such a layer already nothing is done. Raises InfoError where there is another one,
+        or where the service cannot hold one like this.
+        """
+        ...
+
+
+@runtime_checkable
+class SplitsBoxes(Protocol):
+    """A service that wants large boxes in several requests; else each box is one, whatever its size."""
+
+    def split(
+        self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]
+    ) -> Iterable[tuple[Sequence[int], Sequence[int]]]:
+        """Return the boxes (minpt, maxpt) that fill the box without overlap, one for each request.
+
+        They are read and written in several threads at a time, so their size bounds the memory.
+        """
+        ...
+
+
+@runtime_checkable
+class FiltersSegments(Protocol):
+    """A service that sends the voxels of some segments only, where all others are zero."""
+
+    def read_segments(
+        self, mip: int, minpt: Sequence[int], maxpt: Sequence[int], segids: Sequence[int]
+    ) -> NDArray[Any]:
+        """Return what `read_box` does, with zero for all voxels that are none of `segids`."""
         ...

@@ -6,7 +6,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from precomp.errors import AlignmentError, EmptyVolumeError
 from precomp.geometry import Bbox
@@ -20,13 +20,18 @@ class VolumeStateMachine(RuleBasedStateMachine):
 
     Subclass it, let `cloudpath` return a fresh place each time, and give its `TestCase` to pytest.
     Voxels are compared exactly, so `encoding` has to be a lossless one that holds `dtypes`. `options` are
-    those of the protocol.
+    those of the protocol; `channels` and `offsets` what it can have, from the least to the most. `boxes`
+    says that it is a service of boxes (see precomp.interfaces.SupportsCutout), which has all voxels from the
+    start, and neither chunks nor compression.
     """
 
     encoding = "raw"
     dtypes: tuple[str, ...] = ("uint8", "int16", "uint32", "uint64", "float32")
     compressions: tuple[Any, ...] = (None, "gzip")
     options: Mapping[str, Any] | None = None
+    channels: tuple[int, int] = (1, 3)
+    offsets: tuple[int, int] = (-9, 9)
+    boxes: bool = False
 
     def cloudpath(self) -> str:
         """Return the path of a layer that does not exist yet."""
@@ -34,30 +39,33 @@ class VolumeStateMachine(RuleBasedStateMachine):
 
     @initialize(
         data=st.data(),
-        channels=st.integers(1, 3),
-        offset=st.tuples(*[st.integers(-9, 9)] * 3),
         size=st.tuples(*[st.integers(1, 14)] * 3),
         chunk=st.tuples(*[st.integers(1, 8)] * 3),
     )
     def create(
         self,
         data: st.DataObject,
-        channels: int,
-        offset: tuple[int, ...],
         size: tuple[int, ...],
         chunk: tuple[int, ...],
     ) -> None:
         """Make the layer and its model: per mip the voxels, and which chunks are stored."""
         name = data.draw(st.sampled_from(self.dtypes))
+        channels = data.draw(st.integers(*self.channels))
+        offset = [data.draw(st.integers(*self.offsets)) for _ in range(3)]
         info = CloudVolume.create_new_info(
             channels, "image", name, self.encoding, (4, 4, 40), offset, size, chunk_size=chunk, max_mip=1
         )
         self.vol = CloudVolume(
-            self.cloudpath(), info=info, non_aligned_writes=True, fill_missing=True, options=self.options
+            self.cloudpath(),
+            info=info,
+            create=self.boxes,
+            non_aligned_writes=True,
+            fill_missing=True,
+            options=self.options,
         )
         self.vol.commit_info()
         self.models = [np.zeros(self.vol.mip_shape(mip), name) for mip in (0, 1)]
-        self.stored = [np.zeros(model.shape[:3], bool) for model in self.models]
+        self.stored = [np.full(model.shape[:3], self.boxes) for model in self.models]
 
     @property
     def model(self) -> np.ndarray[Any, Any]:
@@ -144,8 +152,9 @@ class VolumeStateMachine(RuleBasedStateMachine):
         self.vol.delete(around)
         gone = (around - self.vol.voxel_offset).to_slices()
         self.model[gone] = 0
-        self.stored[self.vol.mip][gone] = False
+        self.stored[self.vol.mip][gone] = self.boxes
 
+    @precondition(lambda self: not self.boxes)
     @rule()
     def look(self) -> None:
         """`exists` tells which chunks are stored."""
@@ -159,11 +168,13 @@ class VolumeStateMachine(RuleBasedStateMachine):
         """Work on the other scale."""
         self.vol.mip = mip
 
+    @precondition(lambda self: not self.boxes)
     @rule(data=st.data())
     def change_compression(self, data: st.DataObject) -> None:
         """Write with another compression from now on."""
         self.vol.compress = data.draw(st.sampled_from(self.compressions))
 
+    @precondition(lambda self: not self.boxes)
     @rule(lru_bytes=st.sampled_from([0, 300, 10**6]))
     def keep_chunks(self, lru_bytes: int) -> None:
         """Keep decoded chunks in memory from now on, few or all."""

@@ -1,6 +1,6 @@
 """Voxels in and out of a volume: what `vol[...]` and its kin do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,18 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from precomp.cutout import VolumeCutout
+from precomp.engine.boxes import BoxPlan, keep_only
 from precomp.engine.write import ChunkWriter
-from precomp.errors import ArgumentError
+from precomp.errors import ArgumentError, UnsupportedError
 from precomp.geometry import Bbox
-from precomp.grid import Plan
 from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
-from precomp.volume.coordinates import box_around, convert_box
+from precomp.volume.box_io import BoxIO
+from precomp.volume.coordinates import box_around
 from precomp.volume.files import mapped_file
-from precomp.volume.indexing import Request, as_index, parse_box, parse_index
-from precomp.volume.properties import Mip, Properties
+from precomp.volume.frames import Frames
+from precomp.volume.indexing import Request, as_index, checked_segids, parse_box, parse_index
+from precomp.volume.properties import Mip
 from precomp.volume.requests import as_voxels, check_bounds, crop, fitting
 from precomp.volume.scale_io import ScaleIO
+from precomp.volume.services import no_files
 from precomp.volume.settings import (
     Cache,
     Parallel,
@@ -43,7 +46,7 @@ _FEW_CHUNKS = 28
 _NO_BAR: AbstractContextManager[Tick | None] = nullcontext()
 
 
-class Access(Properties, Switches):
+class Access(Frames, Switches):
     """The part of CloudVolume that reads and writes voxels."""
 
     def __copy__(self) -> Self:
@@ -75,13 +78,21 @@ class Access(Properties, Switches):
             )
         return np.asarray(self[...], dtype=dtype)
 
-    def download(self, bbox: Any, mip: Mip | None = None, parallel: Parallel = None) -> VolumeCutout:
+    def download(
+        self,
+        bbox: Any,
+        mip: Mip | None = None,
+        parallel: Parallel = None,
+        segids: int | Iterable[int] | None = None,
+    ) -> VolumeCutout:
         """Read a Bbox or slices, in voxels of `mip` (the working one where None).
 
+        With `segids`, voxels of all other segments are zero; the BOSS does not even send them.
         Raises OutOfBoundsError, EmptyVolumeError, ChunkDecodeError, TooLargeError, StoreError.
         """
         number = self._mip if mip is None else self._number(mip)
-        return self._read(as_index(bbox), number, parallel)
+        wanted = None if segids is None else checked_segids(segids, self.layer_type)
+        return self._read(as_index(bbox), number, parallel, wanted)
 
     def download_point(
         self, pt: Sequence[float], size: int | Sequence[int] = 256, mip: Mip | None = None
@@ -101,11 +112,13 @@ class Access(Properties, Switches):
         with mapped_file(path, request.shape, io.info.dtype) as out:
             self._fetch(io, request, out=out)
 
-    def _read(self, index: Any, mip: int, parallel: Parallel = None) -> VolumeCutout:
+    def _read(
+        self, index: Any, mip: int, parallel: Parallel = None, segids: list[int] | None = None
+    ) -> VolumeCutout:
         io = self._layer.scale(mip)
         request = self._request(io, index)
         return VolumeCutout.wrap(
-            self._fetch(io, request, parallel),
+            self._fetch(io, request, parallel, segids=segids),
             dataset_name=self._layer.path.dataset,
             layer=self._layer.path.layer,
             mip=mip,
@@ -113,7 +126,7 @@ class Access(Properties, Switches):
             bounds=request[:2] if request.step == (1, 1, 1) else None,
         )
 
-    def _request(self, io: ScaleIO, index: Any) -> Request:
+    def _request(self, io: ScaleIO | BoxIO, index: Any) -> Request:
         grid = io.grid
         request = parse_index(index, grid.offset, grid.stop, io.info.num_channels)
         if self._settings.autocrop:
@@ -124,13 +137,24 @@ class Access(Properties, Switches):
         return request
 
     def _fetch(
-        self, io: ScaleIO, request: Request, parallel: Parallel = None, out: NDArray[Any] | None = None
+        self,
+        io: ScaleIO | BoxIO,
+        request: Request,
+        parallel: Parallel = None,
+        out: NDArray[Any] | None = None,
+        segids: list[int] | None = None,
     ) -> NDArray[Any]:
         settings = self._settings
         background = fitting(settings.background_color, io.dtype, "background_color")
+        if isinstance(io, BoxIO):
+            boxes, workers = self._boxes(io, request), self._workers(io, parallel=parallel)
+            with self._bar(boxes, "reading") as tick:
+                return io.read(
+                    request, boxes, background=background, workers=workers, segids=segids, tick=tick, out=out
+                )
         plan = io.grid.plan(request.minpt, request.maxpt, request.step)
         with self._bar(plan, "reading") as tick:
-            return voxels.read(
+            found = voxels.read(
                 io,
                 request,
                 plan,
@@ -140,6 +164,9 @@ class Access(Properties, Switches):
                 tick=tick,
                 out=out,
             )
+        if segids is not None:
+            keep_only(found, segids)
+        return found
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
         """Store a 3D or 4D array of exactly the box's shape and the volume's dtype, or a scalar.
@@ -157,6 +184,11 @@ class Access(Properties, Switches):
         if settings.autocrop:
             request, kept = crop(request, io.grid)
             array = array[kept]
+        if isinstance(io, BoxIO):
+            boxes, partly = self._boxes(io, request), settings.non_aligned_writes
+            with self._bar(boxes, "writing") as tick:
+                io.write(request, boxes, array, partly=partly, workers=self._workers(io), tick=tick)
+            return
         writer = self._writer(io)
         plan = io.grid.plan(request.minpt, request.maxpt, request.step)
         with self._bar(plan, "writing") as tick:
@@ -208,47 +240,39 @@ class Access(Properties, Switches):
     def exists(self, bbox: Any, mip: Mip | None = None) -> dict[str, bool]:
         """Tell of every chunk that the box touches whether it is stored: chunk key to bool.
 
-        Raises OutOfBoundsError, and ArgumentError for more than ten million chunks.
+        Raises OutOfBoundsError, ArgumentError for more than ten million chunks, and UnsupportedError where
+        a service of boxes does not tell.
         """
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
+        if isinstance(io, BoxIO):
+            raise UnsupportedError(no_files(self._layer.path))
         return voxels.exists(io, self._chunk_box(io, bbox), self._workers(io))
 
     def delete(self, bbox: Any, mip: Mip | None = None) -> None:
-        """Delete the chunks of a chunk-aligned box; absent ones are fine.
+        """Delete the chunks of a chunk-aligned box; absent ones are fine. At the BOSS, set any box to zero.
 
         Raises AlignmentError, OutOfBoundsError and ArgumentError (more than ten million chunks)
         before anything is deleted.
         """
         io = self._layer.scale(self._mip if mip is None else self._number(mip))
         box = self._chunk_box(io, bbox)
+        if isinstance(io, BoxIO):
+            self._layer.check_writable()
+            io.erase(box, self._workers(io))
+            return
         plan = voxels.plan_box(io, box)
         with self._bar(plan, "deleting") as tick:
             voxels.delete(io, box, self._workers(io), tick)
 
-    def bbox_to_mip(self, bbox: Any, mip: Mip, to_mip: Mip) -> Bbox:
-        """Return the smallest box of voxels of `to_mip` that covers `bbox`, in voxels of `mip`."""
-        box = bbox if isinstance(bbox, Bbox) else self._box(bbox, mip)
-        return convert_box(box, self.mip_resolution(mip), self.mip_resolution(to_mip))
-
-    def slices_from_global_coords(self, slices: Any) -> tuple[slice, slice, slice]:
-        """Turn slices (or a Bbox) of mip 0 into slices of the working mip; from inside, they stay inside.
-
-        Offset and size of a mip are rounded, so that the last column of mip 0 may have no voxel in it.
-        """
-        given = slices if isinstance(slices, Bbox) else self._box(slices, 0)
-        box = self.bbox_to_mip(given, 0, self._mip)
-        inside = self.mip_bounds(0).contains_bbox(given)
-        return (box.clamp(self.bounds) if inside else box).to_slices()
-
-    def _box(self, bbox: Any, mip: Mip) -> Bbox:
-        bounds = self.mip_bounds(mip)
-        return bounds if bbox is None else parse_box(bbox, bounds.minpt, bounds.maxpt, self.num_channels)
-
-    def _chunk_box(self, io: ScaleIO, bbox: Any) -> Bbox:
+    def _chunk_box(self, io: ScaleIO | BoxIO, bbox: Any) -> Bbox:
         box = parse_box(bbox, io.grid.offset, io.grid.stop, io.info.num_channels)
         return box.clamp(Bbox(io.grid.offset, io.grid.stop)) if self._settings.autocrop else box
 
-    def _bar(self, plan: Plan, verb: str) -> AbstractContextManager[Tick | None]:
+    def _boxes(self, io: BoxIO, request: Request) -> BoxPlan:
+        self._layer.check_settings(self._settings)  # some can be set without a look at the layer
+        return io.plan(request)
+
+    def _bar(self, plan: Sized, verb: str) -> AbstractContextManager[Tick | None]:
         wanted = self._settings.progress
         if wanted is False or (wanted is None and len(plan) < _FEW_CHUNKS):
             return _NO_BAR
@@ -257,11 +281,11 @@ class Access(Properties, Switches):
     def _threads(self, io: ScaleIO, request: Request, parallel: Parallel = None) -> int:
         """As many threads as were asked for; where nothing was said, none for work that gains nothing."""
         given = self._settings.parallel if parallel is None else parallel
-        if given is None and self._layer.workers(io.objects) is None and voxels.is_quick(io, request):
+        if given is None and self._layer.workers(io) is None and voxels.is_quick(io, request):
             return 1
         return self._workers(io, parallel=given)
 
-    def _workers(self, *scales: ScaleIO, parallel: Parallel = None) -> int:
+    def _workers(self, *scales: ScaleIO | BoxIO, parallel: Parallel = None) -> int:
         """How many threads to use for the chunks of these scales."""
         given = self._settings.parallel if parallel is None else checked_parallel(parallel)
-        return worker_count(given, self._layer.workers(*(io.objects for io in scales)))
+        return worker_count(given, self._layer.workers(*scales))

@@ -17,9 +17,9 @@ from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
 from precomp.volume.options import Options, Secrets, take_user
 from precomp.volume.properties import Mip
-from precomp.volume.pyramid import as_new_layer, fill_mips
+from precomp.volume.pyramid import as_new_layer, fill
 from precomp.volume.segments import Segments
-from precomp.volume.settings import Cache, CdnCache, Compress, Parallel, Settings
+from precomp.volume.settings import Cache, CdnCache, Compress, Parallel, Settings, checked_create
 from precomp.volume.transfer import open_or_make, transfer
 
 __all__ = ["CloudVolume"]
@@ -60,6 +60,7 @@ class CloudVolume(Access, Documents, Segments):
         cache: keep copies of stored objects on the local disk: True in the default folder, or a folder.
         cache_bytes: how many bytes of them; the least recently used are dropped. None for any number.
         cache_validate: compare the version of a copy with the store's each time before it is used.
+        create: `commit_info()` may create the layer, at a service that keeps no info files (the BOSS).
         options: of the protocol, `{"fsync": True}` for file.
         secrets: what to log in with, a dict of a secret file's fields or its path; short for
             `options={"secrets": ...}`. None: they are looked for in the usual places.
@@ -95,6 +96,7 @@ class CloudVolume(Access, Documents, Segments):
         cache: Cache = False,
         cache_bytes: int | None = CACHE_BYTES,
         cache_validate: bool = False,
+        create: bool = False,
         options: Mapping[str, Any] | None = None,
         secrets: Secrets = None,
         registry: Registry | None = None,
@@ -118,12 +120,13 @@ class CloudVolume(Access, Documents, Segments):
         path, options = take_user(url.parse(cloudpath), options)
         plugins_used = plugins.chosen(registry)
         self._options = Options.given(path.scheme, options, secrets)
+        self._create = checked_create(create, info)
         self._open(path, plugins_used, info, provenance)
         self.compress = compress
         self.mip = mip
 
     def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:
-        layer, settings = Layer(path, registry, self._options), self._settings
+        layer, settings = Layer(path, registry, self._options, create=self._create), self._settings
         layer.caching = self._layer.caching if hasattr(self, "_layer") else settings.caching
         if info is None:
             layer.refresh_info()
@@ -132,6 +135,7 @@ class CloudVolume(Access, Documents, Segments):
         if provenance is not None:
             layer.set_provenance(provenance)
         layer.document.model_at(self._mip)
+        layer.check_settings(settings)
         layer.cache.resize(self.lru_bytes if hasattr(self, "_layer") else self._settings.lru_bytes)
         self._layer = layer
 
@@ -253,11 +257,8 @@ class CloudVolume(Access, Documents, Segments):
             registry=registry,
         )
         opened: dict[str, Any] = {"options": options, "secrets": secrets, "registry": registry}
-        vol = cls(vol_path, info=info, compress=compress, progress=progress, **opened)
-        vol[...] = voxels
-        fill_mips(vol, voxels)
-        vol.commit_info()  # last: a layer that is there is there whole
-        vol.commit_provenance()
+        vol = cls(vol_path, info=info, compress=compress, progress=progress, create=True, **opened)
+        fill(vol, voxels)
         return vol
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import operator
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Real
 from types import EllipsisType
 from typing import Any, NamedTuple
@@ -12,7 +12,16 @@ import numpy as np
 from precomp.errors import ArgumentError, OutOfBoundsError
 from precomp.geometry import Bbox
 
-__all__ = ["Int3", "Request", "as_index", "parse_box", "parse_index", "triple", "whole_number"]
+__all__ = [
+    "Int3",
+    "Request",
+    "as_index",
+    "checked_segids",
+    "parse_box",
+    "parse_index",
+    "triple",
+    "whole_number",
+]
 
 Int3 = tuple[int, int, int]
 
@@ -92,6 +101,18 @@ def as_index(bbox: Any) -> Any:
         "bbox: expected a Bbox, six numbers [x0, y0, z0, x1, y1, z1] or slices, as in "
         f"np.s_[0:64, 0:64, 5], got {_shown(bbox)}"
     )
+
+
+def checked_segids(segids: int | Iterable[int], layer_type: str) -> list[int]:
+    """Return the ids of segments as a list. Raises ArgumentError where a layer has none, or one is no id."""
+    if layer_type != "segmentation":
+        raise ArgumentError(f"segids: an {layer_type} layer has no segments; leave them out")
+    found = segids if isinstance(segids, Iterable) else [segids]
+    ids = [whole_number(one, "segids") for one in found]
+    wrong = next((one for one in ids if not 0 <= one < 2**64), None)
+    if wrong is not None:
+        raise ArgumentError(f"segids: expected ids from 0 to 2**64 - 1, got {wrong}")
+    return ids
 
 
 def whole_number(value: Any, what: str) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from precomp import jsonio, url
+from precomp.engine.boxes import Boxes
 from precomp.engine.cache import ChunkCache
 from precomp.engine.objects import Objects
 from precomp.errors import (
@@ -19,12 +20,16 @@ from precomp.info import VolumeInfo
 from precomp.interfaces import CloudPath, SupportsCutout
 from precomp.plugins import Registry
 from precomp.provenance import Provenance
+from precomp.volume import services
+from precomp.volume.box_io import BoxIO
 from precomp.volume.caching import Caching
 from precomp.volume.check import check_creatable, check_scale, warn_old_type
 from precomp.volume.copies import Copies, origin_of
 from precomp.volume.document import InfoDocument
 from precomp.volume.options import Options
+from precomp.volume.redirects import redirected
 from precomp.volume.scale_io import ScaleIO
+from precomp.volume.settings import Settings
 
 __all__ = ["Layer"]
 
@@ -35,8 +40,13 @@ _MAX_REDIRECTS = 10
 class Layer:
     """The place of a layer and everything that is opened there. Opens nothing until asked."""
 
-    def __init__(self, path: CloudPath, registry: Registry, options: Options | None = None) -> None:
-        """`options` are those of one scheme; they come before those of the registry."""
+    def __init__(
+        self, path: CloudPath, registry: Registry, options: Options | None = None, *, create: bool = False
+    ) -> None:
+        """`options` are those of one scheme; they come before those of the registry.
+
+        `create`: whether `commit_info` may create the layer at a service of boxes.
+        """
         self.path = path
         self.registry = registry
         try:
@@ -45,8 +55,9 @@ class Layer:
             raise UnknownProtocolError(f"{path}: {error}") from error
         self._given = Options(path.scheme) if options is None else options
         self._options = {path.scheme: self._given.structured(path.scheme, registry)}
-        self._opened: dict[CloudPath, Objects] = {}
-        self._scales: dict[int, ScaleIO] = {}
+        self._create = create
+        self._opened: dict[CloudPath, Objects | Boxes] = {}
+        self._scales: dict[int, ScaleIO | BoxIO] = {}
         self._document: InfoDocument | None = None
         self._provenance: Provenance | None = None
         self._fetched = False
@@ -59,6 +70,7 @@ class Layer:
             "path": self.path,
             "registry": self.registry,
             "_given": self._given,
+            "_create": self._create,
             "_document": self._document,
             "_provenance": self._provenance,
             "_fetched": self._fetched,
@@ -84,35 +96,55 @@ class Layer:
         self._scales.clear()
 
     def objects(self, path: CloudPath | None = None) -> Objects:
-        """Return the objects of this layer's folder, or of another folder."""
+        """Return the objects of this layer's folder, or of another folder.
+
+        Raises UnsupportedError where a service has boxes instead.
+        """
         return self._copies.objects(self.path if path is None else path, self.path, self._remote)
 
     def origin(self, path: CloudPath) -> str:
         """What tells services apart that serve one cloudpath; empty for the usual one."""
         return origin_of(self._remote(path))
 
+    @property
+    def boxes(self) -> Boxes | None:
+        """The service that has the layer in boxes; None where it is in objects."""
+        found = self._place(self.path)
+        return found if isinstance(found, Boxes) else None
+
+    def check_settings(self, settings: Settings) -> None:
+        """Raise UnsupportedError for settings without sense here; what is not open yet stays so."""
+        if isinstance(self._opened.get(self.path), Boxes):
+            services.check_settings(self.path, settings)
+
     def _remote(self, path: CloudPath) -> Objects:
         """The objects where they come from."""
+        found = self._place(path)
+        if isinstance(found, Boxes):
+            raise UnsupportedError(services.no_files(path))
+        return found
+
+    def _place(self, path: CloudPath) -> Objects | Boxes:
         found = self._opened.get(path)
         if found is None:
             found = self._opened.setdefault(path, self._open(path))
         return found
 
-    def _open(self, path: CloudPath) -> Objects:
+    def _open(self, path: CloudPath) -> Objects | Boxes:
         if path.scheme not in self._options:
             self._options[path.scheme] = self._given.structured(path.scheme, self.registry)
         store = self.registry.make("protocol", path.scheme, path, self._options[path.scheme], place=str(path))
         # hasattr first: to ask isinstance for a Protocol takes as long as to read a small info.
         if hasattr(store, "read_box") and isinstance(store, SupportsCutout):
-            raise UnsupportedError(f"{path}: {path.scheme} serves boxes, not keys; this version cannot")
+            return Boxes(store, str(path))
         set_suffixes = getattr(store, "set_suffixes", None)  # of a UsesSuffixes, likewise
         if set_suffixes is not None:
             set_suffixes(self.registry.suffixes)
         return Objects(store, self.registry.compressor, str(path))
 
-    def workers(self, *objects: Objects) -> int | None:
-        """How many threads these objects' stores would have; None where none of them has latency."""
-        known = [found for one in objects if (found := one.workers) is not None]
+    def workers(self, *places: services.HasWorkers) -> int | None:
+        """How many threads these places would have; None where none of them has latency."""
+        known = [found for one in places if (found := one.workers) is not None]
         return max(known, default=self.protocol.workers)
 
     @property
@@ -144,7 +176,7 @@ class Layer:
             target = raw.get("redirect") if isinstance(raw, dict) else None
             if not target:
                 break
-            path = self._redirected(path, target)
+            path = redirected(path, target, self.registry)
             trail = " -> ".join(str(place) for place in [*seen, path])
             if path in seen:
                 raise InfoError(f"{self.path}/info: its redirects form a cycle: {trail}; break it")
@@ -155,7 +187,7 @@ class Layer:
         self.path, self.protocol = path, self.registry.protocol(path.scheme)
         self._scales.clear()
         self._fetched = True
-        if self.caching.where:
+        if self.caching.where and self.boxes is None:
             from precomp.volume.disk_cache import keep_info
 
             keep_info(self.path, data, self.objects)
@@ -164,10 +196,16 @@ class Layer:
     def commit_info(self, draft: InfoDocument | None = None) -> None:
         """Save the info, or a draft of another, having checked all of it.
 
-        Raises InfoError, UnknownEncodingError, StoreError, ReadOnlyError.
+        At a service of boxes it creates the layer, where that was allowed and the info did not come from
+        there. Raises InfoError, UnknownEncodingError, StoreError, ReadOnlyError, UnsupportedError.
         """
         document = self.document if draft is None else draft
         info = document.checked()
+        if (boxes := self.boxes) is not None:
+            services.check_create(self.path, info, fetched=self._fetched, allowed=self._create)
+            boxes.service.create(document.raw)
+            self.refresh_info()
+            return
         for mip in range(len(info.scales)):
             check_scale(self.registry, info, mip, document.name)
             url.resolve(self.path, info.scales[mip].key)
@@ -192,7 +230,7 @@ class Layer:
 
     def refresh_provenance(self) -> None:
         """Fetch the provenance anew."""
-        data = self._read(self.path, "provenance")
+        data = self._read(self.path, "provenance") if self.boxes is None else None
         self.set_provenance({} if data is None else data)
         if data is not None and self.caching.where:
             from precomp.volume.disk_cache import keep_provenance
@@ -200,11 +238,13 @@ class Layer:
             keep_provenance(data, self.objects())
 
     def commit_provenance(self) -> None:
-        """Save the provenance, having checked it."""
+        """Save the provenance, having checked it. Raises UnsupportedError where a service keeps none."""
+        if self.boxes is not None:
+            raise UnsupportedError(services.no_provenance(self.path))
         checked = jsonio.provenance(self.provenance, f"{self.path}/provenance")
         self._save("provenance", checked.serialize().encode())
 
-    def scale(self, mip: int) -> ScaleIO:
+    def scale(self, mip: int) -> ScaleIO | BoxIO:
         """Return the I/O of one scale. Raises ScaleNotFoundError, InfoError, UnsupportedError."""
         info = self.document.model_at(mip)
         found = self._scales.get(mip)
@@ -220,8 +260,10 @@ class Layer:
                 "protocol of its store"
             )
 
-    def _open_scale(self, info: VolumeInfo, mip: int) -> ScaleIO:
+    def _open_scale(self, info: VolumeInfo, mip: int) -> ScaleIO | BoxIO:
         scale = info.scales[mip]
+        if (boxes := self.boxes) is not None:
+            return BoxIO(info, mip, boxes)
         if scale.sharding is not None:
             raise UnsupportedError(
                 f"{self.document.name}: scale {scale.key} is sharded, and this version of precomp reads "
@@ -232,6 +274,9 @@ class Layer:
         return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place), self.cache)
 
     def _fetch_info(self, path: CloudPath) -> bytes:
+        place = self._place(path)
+        if isinstance(place, Boxes):
+            return jsonio.dumps(place.service.read_info(), "info")
         data = self._read(path, "info")
         if data is None:
             raise InfoNotFoundError(
@@ -246,18 +291,6 @@ class Layer:
         except ChunkDecodeError as error:
             raise InfoError(str(error)) from error
         return None if data is None else bytes(data)
-
-    def _redirected(self, path: CloudPath, target: Any) -> CloudPath:
-        if not isinstance(target, str):
-            raise InfoError(f"{path}/info: redirect: expected a cloudpath, found {target!r}")
-        if "://" not in target:  # a local path would depend on the reader's working directory
-            raise InfoError(f"{path}/info: redirect: expected PROTOCOL://..., found {target!r}")
-        try:
-            place = url.parse(target)
-            self.registry.protocol(place.scheme)
-            return place
-        except ValueError as error:
-            raise InfoError(f"{path}/info: redirect: {error}") from error
 
     def _save(self, key: str, data: bytes) -> None:
         self.objects().write(key, data, content_type="application/json", cache_control="no-cache")

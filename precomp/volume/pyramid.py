@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SLAB = 2**20  # coarse voxels that are made at a time
 
-__all__ = ["as_new_layer", "downsample", "fill_mips"]
+__all__ = ["as_new_layer", "downsample", "fill"]
 
 
 def as_new_layer(arr: ArrayLike, layer_type: str | None) -> tuple[NDArray[Any], str]:
@@ -40,8 +40,19 @@ def as_new_layer(arr: ArrayLike, layer_type: str | None) -> tuple[NDArray[Any], 
     return voxels, layer_type
 
 
-def fill_mips(vol: "CloudVolume", voxels: NDArray[Any]) -> None:
-    """Write every mip below the finest, each made from the one before. `voxels`: all of mip 0, 4D."""
+def fill(vol: "CloudVolume", voxels: NDArray[Any]) -> None:
+    """Write and save a new layer. `voxels`: all of mip 0, 4D; a coarser mip is made from the one before."""
+    if vol._layer.boxes is not None:  # a service has to know of a layer before it takes voxels
+        vol.commit_info()
+        _fill_mips(vol, voxels)
+        return
+    _fill_mips(vol, voxels)
+    vol.commit_info()  # last: a layer that is there is there whole
+    vol.commit_provenance()
+
+
+def _fill_mips(vol: "CloudVolume", voxels: NDArray[Any]) -> None:
+    vol[...] = voxels
     for mip in vol.available_mips[1:]:
         fine, coarse = vol.mip_bounds(mip - 1), vol.mip_bounds(mip)
         ratio = [

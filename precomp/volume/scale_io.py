@@ -48,6 +48,11 @@ class ScaleIO:
         self._registry, self._name, self._mip, self._cache = registry, name, mip, cache
 
     @property
+    def workers(self) -> int | None:
+        """How many threads the store would have; None where it does not say."""
+        return self.objects.workers
+
+    @property
     def key(self) -> str:
         """The scale's key in the info; where that climbs out of the layer, the store knows another."""
         return self.info.scales[self._mip].key

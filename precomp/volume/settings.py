@@ -22,6 +22,7 @@ __all__ = [
     "Settings",
     "cache_control",
     "check_compress",
+    "checked_create",
     "checked_parallel",
     "compressor_name",
     "worker_count",
@@ -137,6 +138,18 @@ def checked_parallel(value: Any) -> Parallel:
     if not _fits_parallel(plain):
         raise ArgumentError(f"parallel: expected {_PARALLEL}, got {value!r}")
     return plain
+
+
+def checked_create(value: Any, info: Any) -> bool:
+    """Return what `create=` may be. Raises ArgumentError."""
+    if not _is_bool(_plain(value)):
+        raise ArgumentError(f"create: expected True or False, got {value!r}")
+    if value and info is None:
+        raise ArgumentError(
+            "create=True: expected an info that tells what to create, got none; pass "
+            "info=CloudVolume.create_new_info(...)"
+        )
+    return bool(value)
 
 
 class Option(Generic[T]):

@@ -13,6 +13,7 @@ from precomp.geometry import Bbox
 from precomp.geometry.arguments import axis_number
 from precomp.progress import progress_bar
 from precomp.volume import voxels
+from precomp.volume.box_io import BoxIO
 from precomp.volume.indexing import whole_number
 from precomp.volume.requests import allocate, as_slice, check_bounds
 from precomp.volume.slab_filling import Filling
@@ -55,7 +56,7 @@ class SlabWriter:
             box = box.clamp(Bbox(io.grid.offset, io.grid.stop))
         check_bounds(box.minpt, box.maxpt, io.grid, "choose a bbox inside, or set autocrop=True")
         self._partly = settings.non_aligned_writes
-        if not (self._partly or on_grid(box, io.grid)):
+        if not (self._partly or isinstance(io, BoxIO) or on_grid(box, io.grid)):
             raise AlignmentError(f"{voxels.misaligned(io, box)}; choose such a bbox for the slabs")
         self._dtype, self._channels = io.info.dtype, io.info.num_channels
         self._slabs = Slabs.of(box, self._axis, io.grid)

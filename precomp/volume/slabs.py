@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from precomp.geometry import Bbox
 from precomp.geometry.arguments import axis_number
 from precomp.progress import progress_bar
+from precomp.volume.box_io import BoxIO
 from precomp.volume.requests import allocate
 from precomp.volume.scale_io import ScaleIO
 from precomp.volume.slab_layout import Slabs
@@ -31,7 +32,7 @@ def slices(vol: "Access", axis: Any, box: Bbox, mip: int) -> Iterator[tuple[int,
     return _images(twin, io, Slabs.of(inside, number, io.grid))
 
 
-def _images(vol: "Access", io: ScaleIO, slabs: Slabs) -> Iterator[tuple[int, NDArray[Any]]]:
+def _images(vol: "Access", io: ScaleIO | BoxIO, slabs: Slabs) -> Iterator[tuple[int, NDArray[Any]]]:
     if not len(slabs):
         return
     wanted, vol._settings.progress = vol._settings.progress, False  # one bar for all slabs

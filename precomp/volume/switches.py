@@ -1,5 +1,7 @@
 """The options of an open volume, as properties that may be set."""
 
+from typing import Any
+
 import attrs
 
 from precomp.volume.layer import Layer
@@ -22,7 +24,7 @@ class Switches:
     @compress.setter
     def compress(self, value: Compress) -> None:
         check_compress(value, self._layer.registry)
-        self._settings.compress = value
+        self._set("compress", value)
 
     bounded = Option[bool]("True: outside the volume is an error; False: it is background.")
     fill_missing = Option[bool]("True: a chunk that is not stored reads as background.")
@@ -41,11 +43,16 @@ class Switches:
 
     @lru_bytes.setter
     def lru_bytes(self, value: int) -> None:
-        self._settings.lru_bytes = value
+        self._set("lru_bytes", value)
         self._layer.cache.resize(self._settings.lru_bytes)
 
+    def _set(self, name: str, value: Any) -> None:
+        """Change a setting that not every kind of layer can have."""
+        self._layer.check_settings(attrs.evolve(self._settings, **{name: value}))
+        setattr(self._settings, name, value)
+
     def _set_cache(self, value: Cache) -> None:
-        self._settings.cache = value
+        self._set("cache", value)
         self._layer.caching = attrs.evolve(self._layer.caching, where=value)
 
     @property

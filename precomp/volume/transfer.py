@@ -1,9 +1,11 @@
 """Chunks from one volume to another."""
 
 import copy
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from precomp.engine.workers import for_each
 from precomp.errors import (
@@ -18,6 +20,9 @@ from precomp.grid import ChunkRef
 from precomp.interfaces import Blob
 from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
+from precomp.volume.box_io import BoxIO
+from precomp.volume.indexing import triple
+from precomp.volume.requests import check_bounds
 from precomp.volume.scale_io import ScaleIO
 from precomp.volume.settings import Compress, cache_control
 
@@ -26,8 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["open_or_make", "transfer"]
 
-# Where voxels have to be read and written, so many chunks of the target at a time.
-_BLOCK = np.array([8, 8, 1])
+# Where voxels have to be read and written, so many chunks of the target at a time, or fewer: no more bytes.
+_BLOCK = (8, 8, 1)
+_BLOCK_BYTES = 2**27
 
 
 def open_or_make(
@@ -45,11 +51,23 @@ def open_or_make(
         target = kind(
             cloudpath,
             info=source.info,
+            create=True,
             provenance=copy.deepcopy(dict(source.provenance)),
             compress=compress,
             **opened,
         )
+        if target._layer.boxes is not None:
+            target.info = _without_storage(source.info)
         return target, True
+
+
+def _without_storage(info: dict[str, Any]) -> dict[str, Any]:
+    """The info for a service of boxes, which has no shards and no folders."""
+    plain = {
+        key: value for key, value in info.items() if key not in ("mesh", "skeletons", "segment_properties")
+    }
+    scales = [{key: value for key, value in one.items() if key != "sharding"} for one in info["scales"]]
+    return {**plain, "scales": scales}
 
 
 def transfer(
@@ -65,14 +83,23 @@ def transfer(
             f"{source.cloudpath} holds {here.info.num_channels} x {here.info.dtype}, {target.cloudpath} "
             f"{there.info.num_channels} x {there.info.dtype}; both must be equal"
         )
-    plan = voxels.plan_box(there, box)
-    if not plan.whole:
-        raise AlignmentError(f"{voxels.misaligned(there, box)}; copy whole chunks of the target")
+    if isinstance(there, BoxIO):
+        target._layer.check_settings(target._settings)
+        check_bounds(triple(box.minpt, "box"), triple(box.maxpt, "box"), there.grid, "choose a box inside")
+        count = there.grid.count(box.minpt, box.maxpt)
+    else:
+        plan = voxels.plan_box(there, box)
+        if not plan.whole:
+            raise AlignmentError(f"{voxels.misaligned(there, box)}; copy whole chunks of the target")
+        count = len(plan)
     if is_new:
         target.commit_info()
-        target.commit_provenance()
-    with progress_bar(len(plan), f"copying {source.layer}", source.progress) as tick:
-        if _alike(here, there):
+        if isinstance(there, BoxIO):
+            there = target._layer.scale(target.mip)  # as the service has made it
+        else:
+            target.commit_provenance()
+    with progress_bar(count, f"copying {source.layer}", source.progress) as tick:
+        if not (isinstance(here, BoxIO) or isinstance(there, BoxIO)) and _alike(here, there):
             _copy_objects(source, here, target, there, box, recompress, tick)
         else:
             _copy_voxels(source, mip, target, there, box, tick)
@@ -125,10 +152,24 @@ def _content_type(io: ScaleIO) -> str | None:
         return None
 
 
+def _block(there: ScaleIO | BoxIO) -> NDArray[Any]:
+    """How many voxels x, y, z to copy at a time."""
+    counts = list(_BLOCK)
+    nbytes = math.prod(there.grid.chunk) * there.info.num_channels * there.dtype.itemsize
+    while max(counts) > 1 and nbytes * math.prod(counts) > _BLOCK_BYTES:
+        counts[counts.index(max(counts))] //= 2
+    return np.array(there.grid.chunk) * counts
+
+
 def _copy_voxels(
-    source: "CloudVolume", mip: int, target: "CloudVolume", there: ScaleIO, box: Bbox, tick: Tick | None
+    source: "CloudVolume",
+    mip: int,
+    target: "CloudVolume",
+    there: ScaleIO | BoxIO,
+    box: Bbox,
+    tick: Tick | None,
 ) -> None:
-    block = np.array(there.grid.chunk) * _BLOCK
+    block = _block(there)
     stop = np.array(box.maxpt)
     for z in range(int(box.minpt.z), int(box.maxpt.z), int(block[2])):
         for y in range(int(box.minpt.y), int(box.maxpt.y), int(block[1])):

@@ -10,6 +10,7 @@ from precomp.errors import AlignmentError, ArgumentError
 from precomp.geometry import Bbox
 from precomp.grid import ChunkRef, Plan
 from precomp.progress import Tick
+from precomp.volume.box_io import BoxIO
 from precomp.volume.indexing import Request, triple
 from precomp.volume.requests import allocate, check_bounds, inside
 from precomp.volume.scale_io import ScaleIO
@@ -131,7 +132,7 @@ def delete(io: ScaleIO, box: Bbox, workers: int, tick: Tick | None = None) -> No
     for_each(plan, lambda: remove, workers, tick)
 
 
-def misaligned(io: ScaleIO, box: Bbox) -> str:
+def misaligned(io: ScaleIO | BoxIO, box: Bbox) -> str:
     """Say that a box is off the chunk grid, and name the nearest one that is not."""
     grid = io.grid
     around = box.expand_to_chunk_size(grid.chunk, grid.offset).clamp(Bbox(grid.offset, grid.stop))
