@@ -21,6 +21,7 @@ OPTIONAL = [
     "urllib3",
     "requests",
     "intern",
+    "blosc",
     "dask",
     "PIL",
     "simplejpeg",
