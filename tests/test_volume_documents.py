@@ -24,7 +24,6 @@ from precomp.errors import (
     StoreError,
     UnknownEncodingError,
     UnknownProtocolError,
-    UnsupportedError,
 )
 
 
@@ -609,21 +608,6 @@ def test_an_encoding_that_cannot_hold_the_dtype_is_refused_early(layer: str) -> 
         CloudVolume.create_new_info(1, "image", "uint8", "rwa", (8, 8, 40), (0, 0, 0), (64, 64, 64))
     with pytest.raises(ArgumentError):
         CloudVolume.create_new_info(1, "image", "int64", "raw", (8, 8, 40), (0, 0, 0), (64, 64, 64))
-
-
-def test_sharded_scales_say_that_they_are_not_read_yet(vol: CloudVolume) -> None:
-    vol.info["scales"][1]["sharding"] = {
-        "@type": "neuroglancer_uint64_sharded_v1",
-        "preshift_bits": 0,
-        "hash": "identity",
-        "minishard_bits": 1,
-        "shard_bits": 1,
-        "minishard_index_encoding": "raw",
-        "data_encoding": "raw",
-    }
-    vol[...] = 1
-    with pytest.raises(UnsupportedError, match="sharded"):
-        vol.download(vol.mip_bounds(1), mip=1)
 
 
 def test_from_numpy_fills_the_mips(layer: str) -> None:

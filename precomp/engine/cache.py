@@ -1,18 +1,25 @@
-"""Decoded chunks kept in memory, the least recently used of them dropped first."""
+"""What is kept in memory, the least recently used of it dropped first."""
 
 import os
 import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from numpy.typing import NDArray
 
-__all__ = ["ChunkCache"]
+__all__ = ["ChunkCache", "RecentlyUsed"]
 
 
-_caches: "weakref.WeakSet[ChunkCache]" = weakref.WeakSet()
+class _HasSize(Protocol):
+    @property
+    def nbytes(self) -> int: ...
+
+
+T = TypeVar("T", bound=_HasSize)
+
+_caches: "weakref.WeakSet[RecentlyUsed[Any]]" = weakref.WeakSet()
 
 
 def _start_anew() -> None:
@@ -25,12 +32,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_start_anew)
 
 
-class ChunkCache:
-    """At most `limit` bytes of decoded chunks, shared by threads; 0 keeps none. Belongs to a process.
-
-    Who loads a chunk says so before: `token = begin(key)`, and then `keep(key, token, chunk)`. A write in
-    between (`drop`) takes the token away, so that a chunk fetched before it is never kept after it.
-    """
+class RecentlyUsed(Generic[T]):
+    """At most `limit` bytes of things, shared by threads; 0 keeps none. Belongs to a process."""
 
     def __init__(self, limit: int = 0) -> None:
         self.limit = limit
@@ -39,30 +42,70 @@ class ChunkCache:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._chunks: OrderedDict[Hashable, NDArray[Any]] = OrderedDict()
-        self._loading: dict[Hashable, object] = {}
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
         self._size = 0
 
     def resize(self, limit: int) -> None:
         """Empty the cache and set how many bytes it holds."""
         with self._lock:
-            self._chunks.clear()
-            self._loading.clear()
+            self._kept.clear()
             self._size = 0
             self.limit = limit
 
     @property
     def nbytes(self) -> int:
-        """How many bytes of chunks are kept."""
+        """How many bytes are kept."""
         return self._size
 
-    def get(self, key: Hashable) -> NDArray[Any] | None:
-        """Return a chunk, not to be changed; None where it is not kept."""
+    def get(self, key: Hashable) -> T | None:
+        """Return a thing, not to be changed; None where it is not kept."""
         with self._lock:
-            chunk = self._chunks.get(key)
-            if chunk is not None:
-                self._chunks.move_to_end(key)
-            return chunk
+            thing = self._kept.get(key)
+            if thing is not None:
+                self._kept.move_to_end(key)
+            return thing
+
+    def put(self, key: Hashable, thing: T) -> None:
+        """Keep a thing, unless it is larger than all that may be kept."""
+        with self._lock:
+            self._put(key, thing)
+
+    def drop(self, key: Hashable) -> None:
+        """Forget a thing."""
+        with self._lock:
+            self._remove(key)
+
+    def _put(self, key: Hashable, thing: T) -> None:
+        if thing.nbytes > self.limit:
+            return
+        self._remove(key)
+        self._kept[key] = thing
+        self._size += thing.nbytes
+        while self._size > self.limit:
+            self._remove(next(iter(self._kept)))
+
+    def _remove(self, key: Hashable) -> None:
+        thing = self._kept.pop(key, None)
+        if thing is not None:
+            self._size -= thing.nbytes
+
+
+class ChunkCache(RecentlyUsed[NDArray[Any]]):
+    """Decoded chunks.
+
+    Who loads a chunk says so before: `token = begin(key)`, and then `keep(key, token, chunk)`. A write in
+    between (`drop`) takes the token away, so that a chunk fetched before it is never kept after it.
+    """
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._loading: dict[Hashable, object] = {}
+
+    def resize(self, limit: int) -> None:
+        """Empty the cache and set how many bytes it holds."""
+        with self._lock:
+            self._loading.clear()
+        super().resize(limit)
 
     def begin(self, key: Hashable) -> object:
         """Return a token for a chunk that is about to be fetched."""
@@ -77,21 +120,11 @@ class ChunkCache:
             if self._loading.get(key) is not token:
                 return
             del self._loading[key]
-            if chunk is None or chunk.nbytes > self.limit:
-                return
-            self._remove(key)
-            self._chunks[key] = chunk
-            self._size += chunk.nbytes
-            while self._size > self.limit:
-                self._remove(next(iter(self._chunks)))
+            if chunk is not None:
+                self._put(key, chunk)
 
     def drop(self, key: Hashable) -> None:
         """Forget a chunk that has been, or may have been, written."""
         with self._lock:
             self._loading.pop(key, None)
             self._remove(key)
-
-    def _remove(self, key: Hashable) -> None:
-        chunk = self._chunks.pop(key, None)
-        if chunk is not None:
-            self._size -= chunk.nbytes

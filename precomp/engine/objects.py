@@ -18,11 +18,13 @@ class Objects:
         store: where the objects are.
         compressor: gives the Compressor for a Content-Encoding token (a Registry's bound method).
         place: of the store, for errors: `gs://bucket/dataset/layer`.
+        within: says of a key what it lies in, where that is no object of its own.
     """
 
     store: Store
     compressor: Callable[[str], Compressor]
     place: str = ""
+    within: Callable[[str], str] | None = None
 
     @property
     def workers(self) -> int | None:
@@ -33,7 +35,8 @@ class Objects:
 
     def where(self, key: str) -> str:
         """Return the name of an object for errors, `gs://bucket/dataset/layer/KEY`."""
-        return f"{self.place}/{key}" if self.place else key
+        name = f"{self.place}/{key}" if self.place else key
+        return name if self.within is None else f"{name} ({self.within(key)})"
 
     def read(self, key: str, max_size: int) -> Buffer | None:
         """Return the decompressed object; None where there is none.

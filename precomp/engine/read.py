@@ -51,6 +51,11 @@ class ChunkReader:
         self._scope = (objects.place, encoding, dtype, channels)
 
     @property
+    def keeps(self) -> bool:
+        """True where decoded chunks are kept in memory."""
+        return self._cache.limit > 0
+
+    @property
     def partial(self) -> bool:
         """True where a part of a chunk costs less than the whole, as far as is known."""
         return self.decoder.placed and not self._cache.limit and self._plain and not self._compressed
@@ -95,7 +100,7 @@ class ChunkReader:
                         window.paste([memory for _, memory in parts], target)
                         return
                 if not self._paste(ref, spec, layout, channels, whole and all_channels, target):
-                    target[...] = self._missing(key, fill)
+                    target[...] = self.missing(key, fill)
             except TooLargeError:
                 raise
             except MemoryError as error:
@@ -133,6 +138,17 @@ class ChunkReader:
         if not self.decoder.decode_into(ref.key, spec, blob, box, target):
             copy_rows(target, self.decoder.decode(ref.key, spec, blob)[box])
         return True
+
+    def paste_blob(self, ref: ChunkRef, blob: Blob, channels: slice, target: NDArray[Any]) -> None:
+        """Write the wanted voxels of a fetched chunk into `target`. Raises as the function of `paster`."""
+        spec, box = self.spec(ref), (*ref.source, channels)
+        try:
+            if not self.decoder.decode_into(ref.key, spec, blob, box, target):
+                copy_rows(target, self.decoder.decode(ref.key, spec, blob)[box])
+        except TooLargeError:
+            raise
+        except MemoryError as error:
+            raise self.decoder.damaged(ref.key, spec, error) from error
 
     def _cached(self, ref: ChunkRef, spec: ChunkSpec) -> NDArray[Any] | None:
         """The whole chunk out of the cache, or fetched and kept there; None: absent."""
@@ -184,7 +200,8 @@ class ChunkReader:
                 raise self.decoder.damaged(key, spec, wrong) from wrong
         return True
 
-    def _missing(self, key: str, fill: Any) -> Any:
+    def missing(self, key: str, fill: Any) -> Any:
+        """Return what stands for a chunk that is not stored; raise EmptyVolumeError where that is None."""
         if fill is None:
             raise EmptyVolumeError(
                 f"{self._objects.where(key)}: the chunk is not stored; write it, or open the volume with "

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Parts", "for_each"]
+__all__ = ["Listed", "Parts", "for_each"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -32,13 +32,21 @@ class Parts(Protocol[T_co]):
         ...
 
 
+class Listed(list[T], Generic[T]):
+    """Parts that are there as a list."""
+
+    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[T]:
+        """Walk a part of the list."""
+        return iter(self[start:stop])
+
+
 def for_each(
     plan: Parts[T],
     make_task: Callable[[], Callable[[T], None]],
     workers: int,
     tick: Callable[[int], object] | None = None,
 ) -> None:
-    """Call a task once for every chunk of `plan`, on up to `workers` threads.
+    """Call a task once for every chunk (or whatever it holds) of `plan`, on up to `workers` threads.
 
     Each thread makes a task of its own, which may keep memory from one chunk to the next. The first
     error stops all workers and is raised, once none of them runs any more; so does an interrupt of the

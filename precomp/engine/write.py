@@ -80,35 +80,48 @@ class ChunkWriter:
             except TooLargeError:
                 raise
             except MemoryError as error:
-                raise self._too_large(ref) from error
+                raise self.too_large(ref) from error
             finally:
                 self.reader.forget(ref)  # after a failure nobody knows what is stored
 
         return store
 
     def _put(self, ref: ChunkRef, chunk: NDArray[Any], scratch: Scratch) -> None:
-        if self._is_black(chunk):
+        blob = self.encoded(ref, chunk, scratch)
+        if blob is None:
             self.objects.store.delete([ref.key])
-            return
+        else:
+            self.objects.store.put(ref.key, blob)
+
+    def encoded(self, ref: ChunkRef, chunk: NDArray[Any], scratch: Scratch) -> Blob | None:
+        """Return the object for a whole chunk, perhaps in `scratch`; None where it is not to be stored."""
+        if self._is_black(chunk):
+            return None
         spec = self.reader.spec(ref)
         if not (chunk.flags.f_contiguous and chunk.dtype == spec.dtype):
             # In stored order, so that no codec has to copy it, and in memory that is used again.
             ordered: NDArray[Any] = np.ndarray(spec.shape, spec.dtype, scratch.take(spec.nbytes), order="F")
             copy_rows(ordered, chunk)
             chunk = ordered
-        self.objects.store.put(ref.key, self._blob(ref, chunk))
+        return self._blob(ref, chunk)
 
     def _merge(self, ref: ChunkRef, voxels: NDArray[Any], channels: slice) -> None:
         store = self.objects.store
 
         def modify(blob: Blob | None) -> Blob | None:
-            chunk = self._base(ref, blob)
-            chunk[(*ref.source, channels)] = voxels
             # Without a lock a deletion could take another writer's chunk with it.
             may_go = blob is None or isinstance(store, SupportsUpdate)
-            return None if may_go and self._is_black(chunk) else self._blob(ref, chunk)
+            return self.merged(ref, blob, voxels, channels, may_go)
 
         update(store, ref.key, modify)
+
+    def merged(
+        self, ref: ChunkRef, blob: Blob | None, voxels: NDArray[Any], channels: slice, may_go: bool
+    ) -> Blob | None:
+        """Return the object for a chunk of which a part is new; None where it is not to be stored."""
+        chunk = self._base(ref, blob)
+        chunk[(*ref.source, channels)] = voxels
+        return None if may_go and self._is_black(chunk) else self._blob(ref, chunk)
 
     def _is_black(self, chunk: NDArray[Any]) -> bool:
         if self.delete_if is None:
@@ -119,26 +132,28 @@ class ChunkWriter:
 
     def _require(self, ref: ChunkRef, channels: slice | None) -> None:
         if (channels is not None or not ref.whole) and self.objects.store.stat(ref.key) is None:
-            raise self._missing(ref)
+            raise self.missing(ref)
 
     def _base(self, ref: ChunkRef, blob: Blob | None) -> NDArray[Any]:
         if blob is not None:
             return np.array(self.reader.decode(ref, blob), order="F")
         if self.fill is None:
-            raise self._missing(ref)
+            raise self.missing(ref)
         spec = self.reader.spec(ref)
         try:
             return np.full(spec.shape, self.fill, spec.dtype, order="F")
         except ValueError as error:  # numpy's word for more bytes than there are addresses
-            raise self._too_large(ref) from error
+            raise self.too_large(ref) from error
 
-    def _too_large(self, ref: ChunkRef) -> TooLargeError:
+    def too_large(self, ref: ChunkRef) -> TooLargeError:
+        """Return the error of a chunk for which memory does not do."""
         return TooLargeError(
             f"{self.objects.where(ref.key)}: not enough memory to make a {self.encoding} chunk of "
             f"{self.reader.spec(ref).nbytes:,} bytes; choose a smaller chunk_size for the scale"
         )
 
-    def _missing(self, ref: ChunkRef) -> EmptyVolumeError:
+    def missing(self, ref: ChunkRef) -> EmptyVolumeError:
+        """Return the error of a chunk that is to be written in part and is not there."""
         return EmptyVolumeError(
             f"{self.objects.where(ref.key)}: the write covers a part of this chunk and the chunk is not "
             "stored; set fill_missing=True to make the rest of it background, or write it whole"

@@ -22,7 +22,7 @@ class VolumeStateMachine(RuleBasedStateMachine):
     Voxels are compared exactly, so `encoding` has to be a lossless one that holds `dtypes`. `options` are
     those of the protocol; `channels` and `offsets` what it can have, from the least to the most. `boxes`
     says that it is a service of boxes (see precomp.interfaces.SupportsCutout), which has all voxels from the
-    start, and neither chunks nor compression.
+    start, and neither chunks nor compression. `shardings` are those of scales to draw from.
     """
 
     encoding = "raw"
@@ -32,6 +32,7 @@ class VolumeStateMachine(RuleBasedStateMachine):
     channels: tuple[int, int] = (1, 3)
     offsets: tuple[int, int] = (-9, 9)
     boxes: bool = False
+    shardings: st.SearchStrategy[Mapping[str, Any] | None] = st.none()
 
     def cloudpath(self) -> str:
         """Return the path of a layer that does not exist yet."""
@@ -55,6 +56,9 @@ class VolumeStateMachine(RuleBasedStateMachine):
         info = CloudVolume.create_new_info(
             channels, "image", name, self.encoding, (4, 4, 40), offset, size, chunk_size=chunk, max_mip=1
         )
+        for scale in info["scales"]:
+            if (sharding := data.draw(self.shardings)) is not None:
+                scale["sharding"] = dict(sharding)
         self.vol = CloudVolume(
             self.cloudpath(),
             info=info,

@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from precomp.cutout import VolumeCutout
 from precomp.engine.boxes import BoxPlan, keep_only
-from precomp.engine.write import ChunkWriter
 from precomp.errors import ArgumentError, UnsupportedError
 from precomp.geometry import Bbox
 from precomp.progress import Tick, progress_bar
@@ -27,14 +26,13 @@ from precomp.volume.services import no_files
 from precomp.volume.settings import (
     Cache,
     Parallel,
-    cache_control,
     checked_parallel,
-    compressor_name,
     worker_count,
 )
 from precomp.volume.slab_writer import SlabWriter
 from precomp.volume.slabs import slices
 from precomp.volume.switches import Switches
+from precomp.volume.writers import make_writer
 
 if TYPE_CHECKING:
     from precomp.volume.cached import VolumeCache
@@ -189,7 +187,7 @@ class Access(Frames, Switches):
             with self._bar(boxes, "writing") as tick:
                 io.write(request, boxes, array, partly=partly, workers=self._workers(io), tick=tick)
             return
-        writer = self._writer(io)
+        writer = make_writer(io, self._settings, self._layer)
         plan = io.grid.plan(request.minpt, request.maxpt, request.step)
         with self._bar(plan, "writing") as tick:
             voxels.write(
@@ -202,22 +200,6 @@ class Access(Frames, Switches):
                 workers=self._threads(io, request) if writer.compression is None else self._workers(io),
                 tick=tick,
             )
-
-    def _writer(self, io: ScaleIO) -> ChunkWriter:
-        settings, layer = self._settings, self._layer
-        background = fitting(settings.background_color, io.info.dtype, "background_color")
-        name = compressor_name(settings.compress, layer.protocol, io.plugin.compressible)
-        return ChunkWriter(
-            io.objects,
-            io.codec,
-            io.encoding,
-            io.reader,
-            compression=None if name is None else (name, layer.registry.compressor(name)),
-            content_type=io.plugin.content_type,
-            cache_control=cache_control(settings.cdn_cache),
-            delete_if=background if settings.delete_black_uploads else None,
-            fill=background if settings.fill_missing else None,
-        )
 
     def slab_writer(self, axis: str = "z", bbox: Any = None) -> SlabWriter:
         """Return a writer for slices that come one by one, `with vol.slab_writer() as w: w.write(z, image)`.

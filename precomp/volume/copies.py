@@ -1,11 +1,15 @@
 """The stores of a layer with copies on the local disk before them."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from precomp.engine.objects import Objects
-from precomp.interfaces import CloudPath
+from precomp.interfaces import CloudPath, Store
 from precomp.plugins import Registry
 from precomp.volume.caching import Caching
+
+if TYPE_CHECKING:
+    from precomp.engine.shards.store import ShardedStore
 
 __all__ = ["Copies", "origin_of"]
 
@@ -37,15 +41,26 @@ class Copies:
             found = self._opened.setdefault(path, self._open(path, layer, remote(path)))
         return found
 
+    def of_shards(
+        self, path: CloudPath, layer: CloudPath, remote: Objects, shards: "ShardedStore"
+    ) -> Objects:
+        """Return the chunks of a sharded scale in `path`; single ones are kept, no whole shards."""
+        store = self._kept(shards, path, layer, remote)
+        return Objects(store, self._registry.compressor, str(path), shards.within)
+
     def _open(self, path: CloudPath, layer: CloudPath, remote: Objects) -> Objects:
+        store = self._kept(remote.store, path, layer, remote)
+        return remote if store is remote.store else Objects(store, self._registry.compressor, str(path))
+
+    def _kept(self, store: Store, path: CloudPath, layer: CloudPath, remote: Objects) -> Store:
+        """What keeps copies of the objects of `store`, which come from `remote`; else `store` itself."""
         origin = origin_of(remote)
         folder = self.caching.folder(path, layer, origin)
         if folder is None:
-            return remote
+            return store
         from precomp.volume.disk_cache import open_cache  # most volumes have no use for it
 
-        store = open_cache(remote.store, path, folder, self._registry, self.caching, origin)
-        return Objects(store, self._registry.compressor, str(path))
+        return open_cache(store, path, folder, self._registry, self.caching, origin)
 
 
 def origin_of(remote: Objects) -> str:

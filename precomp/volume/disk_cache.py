@@ -9,6 +9,7 @@ from typing import Any
 
 from precomp import jsonio, url
 from precomp.engine.disk.claim import claim, claimed_by, default_folder, overlap
+from precomp.engine.disk.documents import as_kept
 from precomp.engine.disk.entries import HIDDEN
 from precomp.engine.disk.folder import CacheFolder
 from precomp.engine.disk.store import DiskCache
@@ -101,9 +102,9 @@ def keep_info(layer: CloudPath, data: bytes, objects: Callable[[CloudPath], Obje
     store = objects(layer).store
     if not isinstance(store, DiskCache):
         return
-    before = store.document("info")
-    if before is not None and before != data:
-        keys = _changed_scales(before, data)
+    before, after = store.document("info"), as_kept("info", data)
+    if before is not None and before != after:
+        keys = _changed_scales(before, after)
         if keys is None:
             store.clear()
         for key in keys or ():

@@ -40,6 +40,8 @@ _MAX_REDIRECTS = 10
 class Layer:
     """The place of a layer and everything that is opened there. Opens nothing until asked."""
 
+    _indices: Any = None  # of shards, an IndexCache
+
     def __init__(
         self, path: CloudPath, registry: Registry, options: Options | None = None, *, create: bool = False
     ) -> None:
@@ -264,14 +266,16 @@ class Layer:
         scale = info.scales[mip]
         if (boxes := self.boxes) is not None:
             return BoxIO(info, mip, boxes)
-        if scale.sharding is not None:
-            raise UnsupportedError(
-                f"{self.document.name}: scale {scale.key} is sharded, and this version of precomp reads "
-                "and writes unsharded scales only; use a newer version, or copy the layer unsharded"
-            )
         place, folder = url.resolve(self.path, scale.key)
         grid = ChunkGrid.of(scale, folder)  # the store's name for the scale's key
-        return ScaleIO(self.registry, self.document.name, info, mip, grid, self.objects(place), self.cache)
+        objects, shards = self.objects(place), None
+        if scale.sharding is not None:
+            from precomp.volume.sharded import open_shards  # most volumes have no use for it
+
+            shards = open_shards(self._remote(place), info, mip, grid, self.document.name, self._indices)
+            self._indices = shards.reader.cache
+            objects = self._copies.of_shards(place, self.path, self._remote(place), shards)
+        return ScaleIO(self.registry, self.document.name, info, mip, grid, objects, self.cache, shards)
 
     def _fetch_info(self, path: CloudPath) -> bytes:
         place = self._place(path)

@@ -2,6 +2,7 @@
 
 import math
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from precomp.engine.cache import ChunkCache
 from precomp.engine.objects import Objects
@@ -13,7 +14,16 @@ from precomp.interfaces import Codec
 from precomp.plugins import Registry
 from precomp.volume.check import check_scale
 
-__all__ = ["ScaleIO"]
+if TYPE_CHECKING:
+    from precomp.engine.shards.batches import BatchReader
+    from precomp.engine.shards.store import ShardedStore
+
+__all__ = ["ScaleIO", "chunk_bytes"]
+
+
+def chunk_bytes(info: VolumeInfo, grid: ChunkGrid) -> int:
+    """Return the size of a decoded chunk that is not truncated."""
+    return math.prod(grid.chunk) * info.num_channels * info.dtype.itemsize
 
 
 class ScaleIO:
@@ -26,7 +36,8 @@ class ScaleIO:
         dtype: of a voxel.
         chunk_nbytes: size of a decoded chunk.
         grid: of the chunks, under the keys that `objects` knows.
-        objects: where the chunks are.
+        objects: where the chunks are, each under a key of its own, be they in shards or not.
+        shards: of a sharded scale, where it is.
     """
 
     def __init__(
@@ -38,13 +49,14 @@ class ScaleIO:
         grid: ChunkGrid,
         objects: Objects,
         cache: ChunkCache,
+        shards: "ShardedStore | None" = None,
     ) -> None:
         """`name` stands in errors, `gs://b/ds/layer/info`; `cache` keeps decoded chunks."""
         self.info = info
         self.dtype = info.dtype
-        self.chunk_nbytes = math.prod(grid.chunk) * info.num_channels * self.dtype.itemsize
+        self.chunk_nbytes = chunk_bytes(info, grid)
         self.grid = grid
-        self.objects = objects
+        self.objects, self.shards = objects, shards
         self._registry, self._name, self._mip, self._cache = registry, name, mip, cache
 
     @property
@@ -80,6 +92,15 @@ class ScaleIO:
         return ChunkReader(
             self.objects, self.codec, self.encoding, self.dtype, self.info.num_channels, self._cache
         )
+
+    @cached_property
+    def batches(self) -> "BatchReader | None":
+        """Reads several chunks at once, where they are in shards and no copies are kept of each."""
+        if self.shards is None or self.objects.store is not self.shards:
+            return None
+        from precomp.engine.shards.batches import BatchReader  # most volumes have no use for it
+
+        return BatchReader(self.reader, self.shards)
 
     def forget(self, ref: ChunkRef) -> None:
         """Drop a chunk from the cache: it has been written, or may have been."""

@@ -25,6 +25,7 @@ from precomp.volume.indexing import triple
 from precomp.volume.requests import check_bounds
 from precomp.volume.scale_io import ScaleIO
 from precomp.volume.settings import Compress, cache_control
+from precomp.volume.writers import make_writer
 
 if TYPE_CHECKING:
     from precomp.volume.facade import CloudVolume
@@ -120,7 +121,7 @@ def _copy_objects(
     recompress: bool,
     tick: Tick | None,
 ) -> None:
-    writer = target._writer(there) if recompress else None
+    writer = make_writer(there, target._settings, target._layer) if recompress else None
     cache, content_type = cache_control(target.cdn_cache), _content_type(there)
     prefix, new_prefix = f"{here.grid.folder}/", f"{there.grid.folder}/"
 

@@ -1,6 +1,6 @@
 """Requests against one scale: alignment is checked here, then the engine works."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -14,6 +14,9 @@ from precomp.volume.box_io import BoxIO
 from precomp.volume.indexing import Request, triple
 from precomp.volume.requests import allocate, check_bounds, inside
 from precomp.volume.scale_io import ScaleIO
+
+if TYPE_CHECKING:
+    from precomp.engine.shards.write import ShardWriter
 
 __all__ = ["delete", "exists", "is_quick", "misaligned", "plan_box", "read", "write"]
 
@@ -55,7 +58,11 @@ def read(
         return voxels
     if not inside(request.minpt, request.maxpt, io.grid):
         voxels[...] = background
-    for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick)
+    batches = io.batches
+    if batches is not None and batches.suits(plan):
+        batches.read(plan, voxels, request.channels, fill, workers, tick)
+    else:
+        for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick)
     return voxels
 
 
@@ -64,7 +71,7 @@ def write(
     request: Request,
     plan: Plan,
     voxels: NDArray[Any],
-    writer: ChunkWriter,
+    writer: "ChunkWriter | ShardWriter",
     *,
     partly: bool,
     workers: int,
@@ -113,8 +120,12 @@ def exists(io: ScaleIO, box: Bbox, workers: int) -> dict[str, bool]:
     def look(ref: ChunkRef) -> None:
         found[key + ref.key[start:]] = stat(ref.key) is not None
 
-    for_each(plan, lambda: look, workers)
-    return found
+    if io.shards is None:
+        for_each(plan, lambda: look, workers)
+        return found
+    from precomp.volume.sharded import stored  # most volumes have no use for it
+
+    return found | {key + ref.key[start:]: True for ref in stored(io.shards, plan, workers)}
 
 
 def delete(io: ScaleIO, box: Bbox, workers: int, tick: Tick | None = None) -> None:
@@ -129,7 +140,12 @@ def delete(io: ScaleIO, box: Bbox, workers: int, tick: Tick | None = None) -> No
         finally:
             io.forget(ref)
 
-    for_each(plan, lambda: remove, workers, tick)
+    if io.shards is None:
+        for_each(plan, lambda: remove, workers, tick)
+        return
+    from precomp.volume import sharded
+
+    sharded.delete(io.objects, io.shards, plan, io.forget, workers, tick)
 
 
 def misaligned(io: ScaleIO | BoxIO, box: Bbox) -> str:

@@ -3,9 +3,11 @@
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
+from precomp.engine.disk.documents import as_kept
 from precomp.engine.disk.entries import DOCUMENTS
 from precomp.engine.disk.folder import CacheFolder
 from precomp.errors import PrecompWarning, StoreError
@@ -114,6 +116,15 @@ class DiskCache:
         """Return what the remote store knows of the object."""
         return self._remote.stat(key)
 
+    @contextmanager
+    def writing(self, keys: Iterable[str]) -> Iterator[None]:
+        """Hold while objects are written past this store: no copy from before or meanwhile is kept."""
+        begun = self._begin(keys)
+        try:
+            yield
+        finally:
+            self._end(begun, None)
+
     def document(self, key: str) -> bytes | None:
         """Return the copy of the info or provenance file."""
         return self._try(lambda: self._folder.document(key))
@@ -124,7 +135,7 @@ class DiskCache:
 
     def keep_document(self, key: str, data: bytes) -> None:
         """Keep a copy of the info or provenance file, without which the folder would be no volume."""
-        self._try(lambda: self._folder.keep_document(key, data))
+        self._try(lambda: self._folder.keep_document(key, as_kept(key, data)))
 
     def _update(self, key: str, modify: Modify) -> None:
         assert isinstance(self._remote, SupportsUpdate)
