@@ -71,13 +71,13 @@ class BotoRequests:
         with _answers():
             found = self.client.get_object(Bucket=self.bucket, Key=key, **more)
             with closing(found["Body"]) as body:  # `with` alone gives what is inside, unguarded
-                data = self._read(body, found["ContentLength"])
-        size = len(data)
+                data = self._read(body, _length(found))
+        if byte_range is None:
+            return _blob(found, data, None)
         if "ContentRange" in found:
-            size = int(found["ContentRange"].rpartition("/")[2])
-        elif byte_range is not None:  # the service ignores ranges
-            data = data[byte_range.start : byte_range.stop]
-        return _blob(found, data, size if byte_range is not None else None)
+            return _blob(found, data, _size_of_all(found["ContentRange"], byte_range, len(data)))
+        # The service ignores ranges.
+        return _blob(found, data[byte_range.start : byte_range.stop], len(data))
 
     def _read(self, body: Any, size: int) -> memoryview:
         data = bytearray(size)
@@ -96,7 +96,7 @@ class BotoRequests:
         """Return what is known of an object, without its bytes but with its size."""
         with _answers():
             found = self.client.head_object(Bucket=self.bucket, Key=key, **self.payer)
-        return _blob(found, b"", found["ContentLength"])
+        return _blob(found, b"", _length(found))
 
     def put(self, key: str, blob: Blob, condition: Condition | None) -> str | None:
         """Store an object and return its version."""
@@ -129,7 +129,14 @@ class BotoRequests:
         with _answers():
             done = self.client.delete_objects(Bucket=self.bucket, Delete=wanted, **self.payer)
         return [
-            (error["Key"], Answer(_STATUS.get(error["Code"], 400), error["Code"], error.get("Message", "")))
+            (
+                error["Key"],
+                Answer(
+                    _STATUS.get(error["Code"], 400),
+                    error["Code"],
+                    f"{error['Key']}: {error.get('Message', '')}",
+                ),
+            )
             for error in done.get("Errors", ())
             if error["Code"] != "NoSuchKey"
         ]
@@ -153,6 +160,22 @@ class BotoRequests:
             raise _failure(error) from error
         region: str | None = found["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
         return region
+
+
+def _length(found: Mapping[str, Any]) -> int:
+    if "ContentLength" not in found:
+        raise Answer(None, message="the answer does not say how long the object is")
+    length: int = found["ContentLength"]
+    return length
+
+
+def _size_of_all(header: str, wanted: ByteRange, got: int) -> int:
+    """Return the object's size by Content-Range. Raises Answer where this is another part than was wanted."""
+    part, _, size = header.removeprefix("bytes ").partition("/")
+    right = size.isdecimal() and got == min(wanted.stop, int(size)) - wanted.start
+    if not right or part != f"{wanted.start}-{wanted.start + got - 1}":
+        raise Answer(None, message=f"asked for bytes {wanted.start} to {wanted.stop}, got {got}: {header}")
+    return int(size)
 
 
 # Codes in the answer of a request for many objects, which has one status of its own.

@@ -316,6 +316,33 @@ def test_a_service_without_ranges_is_sliced(proxy: FaultProxy, path: str) -> Non
     assert (data_of(blob), blob.size) == (DATA[300:900], len(DATA))
 
 
+@pytest.mark.parametrize("said", ["bytes 0-599/10240", "bytes 300-899/*", "bytes 300-899/700", "pages 1-2/3"])
+def test_another_part_than_asked_for_is_not_taken(proxy: FaultProxy, path: str, said: str) -> None:
+    store = behind(proxy, path)
+    store.put("x", Blob(DATA))
+    other = Fault.status(206, {"ETag": '"a"', "Content-Range": said}, DATA[:600])
+    proxy.plan(other, other)  # obstore is answered so, then boto3
+    assert data_of(store.get("x", ByteRange(300, 900))) == DATA[300:900]
+    assert proxy.left == 0
+
+
+def test_an_object_of_no_length_is_told(proxy: FaultProxy, path: str) -> None:
+    """Some proxies send in chunks what had a length."""
+    head = b'HTTP/1.1 200 OK\r\nETag: "a"\r\nTransfer-Encoding: chunked\r\n\r\n'
+    proxy.plan(Fault("chunked", (head, b"4\r\nBODY\r\n0\r\n\r\n"), asks=False), forever=True)
+    store = behind(proxy, path, max_attempts=2)
+    for call in (lambda: store.get("x"), lambda: store.get("x", ByteRange(0, 3)), lambda: store.stat("x")):
+        with pytest.raises(StoreError, match=r"/x: tried 2 times .* does not say how long"):
+            call()
+
+
+def test_what_is_not_deleted_among_many_is_named(proxy: FaultProxy, path: str) -> None:
+    refused = "<Error><Key>ds/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
+    proxy.plan(Fault.status(200, body=f"<DeleteResult>{refused}</DeleteResult>".encode()))
+    with pytest.raises(CredentialsError, match=r"a and 1 more: .* AccessDenied: ds/b: no"):
+        behind(proxy, path).delete(["a", "b"])
+
+
 def test_a_service_that_deletes_one_by_one(proxy: FaultProxy, path: str) -> None:
     store = behind(proxy, path)
     for key in "abc":
