@@ -3,12 +3,14 @@
 import functools
 import threading
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import certifi
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
+
+from precomp_plugins._proxies import proxy_address, proxy_login
 
 __all__ = ["Network"]
 
@@ -44,7 +46,7 @@ class Network:
                     urllib3.PoolManager(**self._options)
                     if proxy is None
                     else urllib3.ProxyManager(
-                        _address(proxy), proxy_headers=_proxy_login(proxy), **self._options
+                        _address(proxy), proxy_headers=proxy_login(proxy), **self._options
                     )
                 )
             return self._managers[proxy]
@@ -57,18 +59,12 @@ def _proxy(url: str) -> str | None:
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     if proxy is None or host in _METADATA or proxy_bypass(parts.netloc):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return proxy_address(proxy, "the environment variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY")
 
 
 def _address(proxy: str) -> str:
     parts = urlsplit(proxy)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _proxy_login(proxy: str) -> Any:
-    parts = urlsplit(proxy)
-    login = parts.netloc.rpartition("@")[0]
-    return urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
 
 
 @functools.cache  # as it takes longer than a request

@@ -98,7 +98,7 @@ class HttpStore:
         folder = folder_of(key)
         if byte_range is None:
             return self._call(key, partial(self._get_whole, key, None))
-        start, stop = byte_range
+        start, stop = self._checked(key, byte_range)
         if start >= stop:
             return self._nothing(key)
         # A range from the start on mostly says how much is wanted at most.
@@ -110,7 +110,7 @@ class HttpStore:
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts, all of the same version; None means absent."""
         check_key(key)
-        wanted = [one for one in ranges if one.start < one.stop]
+        wanted = [one for one in ranges if self._checked(key, one).start < one.stop]
         if not wanted:
             empty = self._nothing(key)
             return None if empty is None else [empty] * len(ranges)
@@ -148,6 +148,13 @@ class HttpStore:
             f"{self._name(key)}: cannot {verb} it, http is read only and nothing was sent; open the layer by "
             "the protocol of its store (s3://, gs://, file://)"
         )
+
+    def _checked(self, key: str, part: ByteRange) -> ByteRange:
+        if part.start < 0:
+            raise StoreError(
+                f"{self._name(key)}: a byte range starts at 0 or later, found {part.start}; correct the range"
+            )
+        return part
 
     def _name(self, key: str) -> str:
         return f"{self._place}/{key}"

@@ -7,7 +7,7 @@ import urllib.request
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
@@ -16,6 +16,7 @@ from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
 from precomp_plugins._http_errors import transport_failure
 from precomp_plugins._http_login import Logins, host_of
 from precomp_plugins._http_options import HttpOptions
+from precomp_plugins._proxies import proxy_address, proxy_login
 
 __all__ = ["Answer", "Client"]
 
@@ -195,15 +196,16 @@ class Client:
             given["ssl_context"] = _context(self._options)
         if proxy is None:
             return urllib3.PoolManager(**given)
-        user = urlsplit(proxy).netloc.rpartition("@")[0]
-        headers = urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
-        return urllib3.ProxyManager(proxy, proxy_headers=headers, **given)
+        return urllib3.ProxyManager(proxy, proxy_headers=proxy_login(proxy), **given)
 
 
 def _redirected(what: str, url: str, target: str) -> str:
     try:
         to = urljoin(url, target)
         parts = urlsplit(to)
+        _ = (
+            parts.port
+        )  # raises for one that is none; urllib3 would quote the whole address, signature and all
     except ValueError as error:
         raise StoreError(f"{what}: redirected to what is no address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
@@ -218,22 +220,8 @@ def _redirected(what: str, url: str, target: str) -> str:
 
 def _proxies(option: str | None) -> dict[str, str]:
     found = urllib.request.getproxies() if option is None else {"http": option, "https": option}
-    return {scheme: _proxy_address(found[scheme]) for scheme in ("http", "https") if found.get(scheme)}
-
-
-def _proxy_address(text: str) -> str:
-    address = text if "://" in text else f"http://{text}"
-    try:
-        parts = urllib3.util.parse_url(address)
-    except urllib3.exceptions.LocationParseError:
-        parts = urllib3.util.Url()
-    if parts.scheme not in ("http", "https") or not parts.host:
-        # Neither quoted nor chained: there may be a password in it.
-        raise StoreError(
-            "proxy: expected http://HOST:PORT, or with user and password before the host, found no such "
-            "address; correct the option proxy, or the environment variable HTTP_PROXY or HTTPS_PROXY"
-        )
-    return address
+    source = "the option proxy, or the environment variable HTTP_PROXY or HTTPS_PROXY"
+    return {scheme: proxy_address(found[scheme], source) for scheme in ("http", "https") if found.get(scheme)}
 
 
 def _context(options: HttpOptions) -> ssl.SSLContext:

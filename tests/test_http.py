@@ -483,6 +483,7 @@ def test_a_relative_redirect(server: HttpServer) -> None:
         ("http://user:s3cr3t@h/", "no http address"),
         ("file:///etc/", "no http address"),
         ("http://[::1/", "no address"),
+        ("http://h:99999/?X-Amz-Signature=s3cr3t", "no address"),
     ],
 )
 def test_a_redirect_without_sense_is_an_error(server: HttpServer, target: str, told: str) -> None:
@@ -490,8 +491,19 @@ def test_a_redirect_without_sense_is_an_error(server: HttpServer, target: str, t
     with pytest.raises(StoreError, match=told) as raised:
         opened(server).get(KEY)
     assert KEY in str(raised.value)
-    assert "s3cr3t" not in str(raised.value)
+    assert "s3cr3t" not in str(raised.value) + str(raised.value.__cause__)
     assert len(server.seen) <= 10
+
+
+def test_a_range_before_the_start_is_refused_before_anything_is_sent(server: HttpServer) -> None:
+    stored(server, KEY, DATA)
+    for call in (
+        lambda: opened(server).get(KEY, ByteRange(-3, 5)),
+        lambda: opened(server).get_ranges(KEY, [ByteRange(0, 5), ByteRange(-3, 5)]),
+    ):
+        with pytest.raises(StoreError, match=f"{KEY}: a byte range starts at 0"):
+            call()
+    assert server.seen == []
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

@@ -1,0 +1,32 @@
+"""Addresses of proxies, for urllib3."""
+
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from precomp.errors import StoreError
+
+__all__ = ["proxy_address", "proxy_login"]
+
+
+def proxy_address(text: str, source: str) -> str:
+    """Return the address of a proxy, with a scheme. Raises StoreError, naming `source`, for any other."""
+    address = text if "://" in text else f"http://{text}"
+    try:
+        parts = urllib3.util.parse_url(address)
+    except urllib3.exceptions.LocationParseError:
+        parts = urllib3.util.Url()
+    if parts.scheme not in ("http", "https") or not parts.host:
+        # Neither quoted nor chained: there may be a password in it.
+        raise StoreError(
+            "proxy: expected http://HOST:PORT, or with user and password before the host, found no such "
+            f"address; correct {source}"
+        )
+    return address
+
+
+def proxy_login(address: str) -> Any:
+    """Return the headers that log in to a proxy, None where its address has no user."""
+    user = urlsplit(address).netloc.rpartition("@")[0]
+    return urllib3.make_headers(proxy_basic_auth=unquote(user)) if user else None
