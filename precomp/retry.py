@@ -50,7 +50,7 @@ def retry_after(header: str | None) -> float | None:
         return float(text)
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for an offset of more digits than a number has
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000" and the old form of C's asctime
     return max(0.0, (date - datetime.now(UTC)).total_seconds())
