@@ -558,6 +558,8 @@ def test_it_is_switched_on_and_off(vol: CloudVolume, far: Remote, home: Path, tm
     assert vol.cache.num_files() == 0
     vol.cache = tmp_path / "cache"
     assert vol.cache.num_files() == 12
+    vol.cache = np.bool_(False)  # as every switch of a volume takes it
+    assert not vol.cache.enabled
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ class Switches:
 
     def _set_cache(self, value: Cache) -> None:
         self._set("cache", value)
-        self._layer.caching = attrs.evolve(self._layer.caching, where=value)
+        self._layer.caching = attrs.evolve(self._layer.caching, where=self._settings.cache)
 
     @property
     def cache_bytes(self) -> int | None:
