@@ -1,6 +1,5 @@
 """The store of `gs://`: objects of Google Storage below one folder of a bucket."""
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +9,9 @@ from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
 from precomp.retry import Limits, RetryPolicy
-from precomp_plugins._gs_identity import EMULATOR, find_identity
+from precomp_plugins._gs_identity import find_identity
 from precomp_plugins._gs_objects import Objects
+from precomp_plugins._gs_session import given_endpoint
 from precomp_plugins._gs_upload import Upload
 from precomp_plugins._http_parts import cut, encoding_of, joined
 
@@ -43,7 +43,7 @@ class GsStore:
         self._objects = Objects(path, options, find_identity(path.bucket, options))
         self._retry = RetryPolicy(options.max_attempts, options.timeout)
         self.workers = options.concurrency
-        self.origin = (options.endpoint_url or os.environ.get(EMULATOR) or "").rstrip("/")
+        self.origin = given_endpoint(options, str(path))
 
     def __repr__(self) -> str:
         return f"GsStore({str(self._path)!r})"

@@ -14,8 +14,9 @@ from google.auth.transport.urllib3 import Request
 from google.cloud import storage
 from urllib3.exceptions import HTTPError, SSLError
 
-from precomp.errors import CredentialsError, PrecompError, StoreError
+from precomp.errors import ConfigError, CredentialsError, PrecompError, StoreError
 from precomp.retry import Limits, TransientError
+from precomp_plugins._endpoint import USER_IN_IT
 from precomp_plugins._gs_identity import EMULATOR, Identity
 from precomp_plugins._gs_network import Network
 from precomp_plugins._http_errors import transport_failure
@@ -23,7 +24,7 @@ from precomp_plugins._http_errors import transport_failure
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
 
-__all__ = ["Answer", "Session", "endpoint_of"]
+__all__ = ["Answer", "Session", "endpoint_of", "given_endpoint"]
 
 _PIECE = 2**20  # bytes; no more is taken at once, so that the time can be looked at in between
 _CONNECTIONS = 256  # kept for each host; more threads than that take new ones again and again
@@ -179,13 +180,23 @@ def _body(response: Any, limits: Limits) -> bytes:
     return data
 
 
-def endpoint_of(identity: Identity, options: "GsOptions", place: str) -> str:
-    """Return where the service is, as google-cloud-storage makes it of options, environment and universe."""
-    given = options.endpoint_url or os.environ.get(EMULATOR)
+def given_endpoint(options: "GsOptions", place: str) -> str:
+    """Return the address that the options or the environment give; empty where it is Google's own.
+
+    Raises ConfigError where there is a user in it.
+    """
+    given = options.endpoint_url or os.environ.get(EMULATOR) or ""
+    if "@" in given:
+        raise ConfigError(f"{place}: {EMULATOR}: {USER_IN_IT}")
     if given and "://" not in given:
         given = f"http://{given}"
+    return given.rstrip("/")
+
+
+def endpoint_of(identity: Identity, options: "GsOptions", place: str) -> str:
+    """Return where the service is, as google-cloud-storage makes it of options, environment and universe."""
     wanted = {
-        "api_endpoint": given and given.rstrip("/"),
+        "api_endpoint": given_endpoint(options, place),
         "universe_domain": getattr(identity.credentials, "universe_domain", None),
     }
     try:

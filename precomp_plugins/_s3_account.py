@@ -23,6 +23,7 @@ from botocore.loaders import create_loader
 
 from precomp import credentials
 from precomp.errors import ConfigError, CredentialsError
+from precomp_plugins._endpoint import USER_IN_IT
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
@@ -111,10 +112,20 @@ class Account:
             response_checksum_validation="when_required",
             **more,
         )
-        with _told(f"{self.place}: endpoint_url, region"):
-            return self.session.client(
-                "s3", region_name=self.region, endpoint_url=options.endpoint_url, config=config
-            )
+        client, user = None, False
+        try:
+            with _told(f"{self.place}: endpoint_url, region"):
+                client = self.session.client(
+                    "s3", region_name=self.region, endpoint_url=options.endpoint_url, config=config
+                )
+            user = "@" in client.meta.endpoint_url
+        except ConfigError as error:
+            user = "@" in str(error.__cause__)
+            if not user:
+                raise
+        if user:  # in the environment or a profile; raised here so that nothing of it is chained
+            raise ConfigError(f"{self.place}: AWS_ENDPOINT_URL_S3 or its kin: {USER_IN_IT}")
+        return client
 
     def address(self, client: Any) -> Address:
         """Return where a client of boto3, not yet shared, would ask for an object; nothing is sent."""

@@ -12,19 +12,12 @@ from typing import Any
 
 import attrs
 
+from precomp.errors import ConfigError
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.interfaces import CloudPath, Store
+from precomp_plugins._endpoint import check_endpoint
 
 __all__ = ["GsOptions", "open_store", "precomp_register_protocols"]
-
-
-def _address(_: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value is None:
-        return
-    if not value.startswith(("http://", "https://")):
-        raise ValueError(f"{field.name}: expected an address that starts with https:// or http://")
-    if "@" in value:
-        raise ValueError(f"{field.name}: expected an address without a user in it; see docs/credentials.md")
 
 
 @attrs.frozen
@@ -45,13 +38,17 @@ class GsOptions:
     """
 
     project: str | None = None
-    endpoint_url: str | None = attrs.field(default=None, validator=_address)
+    endpoint_url: str | None = attrs.field(default=None, validator=check_endpoint)
     anonymous: bool = False
     user_project: str | None = None
     max_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     timeout: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
     secrets: Any = attrs.field(default=None, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.anonymous and self.secrets is not None:
+            raise ConfigError("anonymous: expected no `secrets` beside it; leave out one or the other")
 
 
 def open_store(path: CloudPath, options: GsOptions) -> Store:

@@ -8,6 +8,7 @@ import attrs
 from precomp.errors import ConfigError, MissingDependencyError
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.interfaces import CloudPath, Store
+from precomp_plugins._endpoint import check_endpoint
 
 __all__ = ["S3Options", "open_store", "precomp_register_protocols"]
 
@@ -32,7 +33,7 @@ class S3Options:
         secrets: the fields of an `aws-secret.json`, or the path of such a file.
     """
 
-    endpoint_url: str | None = None
+    endpoint_url: str | None = attrs.field(default=None, validator=check_endpoint)
     region: str | None = None
     profile: str | None = None
     anonymous: bool = False

@@ -219,6 +219,19 @@ def test_a_proxy_of_the_environment(bucket: str, proxy: FaultProxy, monkeypatch:
     assert len(proxy.requests) == 2
 
 
+def test_a_proxy_that_is_none_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, address in (
+        ("all_proxy", "socks5://me:hunter2@h:1080"),
+        ("https_proxy", "http://me:hunter2@[::1"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, address)
+            with pytest.raises(StoreError, match=r"^proxy: expected .* correct the environment") as raised:
+                store_at("bucket", endpoint_url="https://storage.invalid")
+        assert "hunter2" not in str(raised.value)
+        assert raised.value.__cause__ is None
+
+
 # Absence, and what looks like it ------------------------------------------------------------------------
 
 
@@ -386,6 +399,7 @@ def test_a_config(bucket: str) -> None:
         ({"timeout": 0}, "timeout"),
         ({"concurrency": 0}, "concurrency"),
         ({"endpoint_url": "storage.example"}, "endpoint_url"),
+        ({"anonymous": True, "secrets": {"type": "service_account"}}, "anonymous: expected no `secrets`"),
         ({"anonymus": True}, "anonymus.*did you mean 'anonymous'"),
     ],
 )
@@ -449,14 +463,14 @@ def test_options_travel_and_secrets_do_not(bucket: str) -> None:
     make(f"gs://{bucket}/ds/image", options=options())[...] = 3
     vol = CloudVolume(f"gs://{bucket}/ds/image", options=options(concurrency=3))
     assert (pickle.loads(pickle.dumps(vol))[...] == 3).all()
-    given = CloudVolume(f"gs://{bucket}/ds/image", options=options(), secrets={"private_key": "hunter2"})
+    login = {"type": "authorized_user", "client_id": "x", "client_secret": "hunter2", "refresh_token": "x"}
+    ours = options(anonymous=False)
+    given = CloudVolume(vol.cloudpath, info=vol.info, options=ours, secrets=login)
     data = pickle.dumps(given)
     assert b"hunter2" not in data
-    with pytest.raises(
-        CredentialsError, match=r"gs: option secrets\.private_key: .* does not travel by pickle"
-    ):
+    with pytest.raises(CredentialsError, match=r"gs: option secrets\.type: .* does not travel by pickle"):
         pickle.loads(data)[...]
-    store = store_at(bucket, secrets={"private_key": "hunter2"})
+    store = store_at(bucket, anonymous=False, secrets=login)
     assert "hunter2" not in repr(store) + repr(vars(store)) + repr(vars(store._objects))
     with pytest.raises(CredentialsError, match="does not travel"):
         pickle.dumps(store)

@@ -300,7 +300,11 @@ def test_broken_ones_of_google_are_not_passed_over(front: GoogleFront, home: Pat
     assert "application_default_credentials.json" in said
 
 
-def test_an_address_with_a_user_is_refused() -> None:
+def test_an_address_with_a_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be the name of a cache folder, and stand in errors."""
     address = "https://me:hunter2@host"
     said = refused(lambda: CloudVolume("gs://b/d/l", options={"endpoint_url": address}), ValueError)
     assert "without a user" in said
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    said = refused(lambda: CloudVolume("gs://b/d/l"), ValueError)
+    assert "STORAGE_EMULATOR_HOST: expected an address without a user" in said

@@ -159,6 +159,21 @@ def test_an_endpoint_that_is_given_comes_before_the_environment(monkeypatch: pyt
     assert (np.asarray(vol[...]) == 7).all()
 
 
+@pytest.mark.parametrize("address", ["http://ada:hunter2@127.0.0.1:1", "ada:hunter2@lab"])
+def test_an_address_with_a_user_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be the name of a cache folder, and stand in errors."""
+    with pytest.raises(ConfigError, match="endpoint_url: expected an address") as given:
+        CloudVolume(f"s3://{BUCKET}/ds/layer", options={"endpoint_url": address}, secrets=s3_server().secret)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+    with pytest.raises(ConfigError, match="expected an address without a user") as found:
+        open_store(CloudPath("s3", BUCKET, "ds/layer"), S3Options(secrets=s3_server().secret))
+    error: BaseException | None
+    for error in (given.value, found.value):
+        while error is not None:
+            assert "hunter2" not in str(error)
+            error = error.__cause__ or error.__context__
+
+
 def test_a_profile_says_where(home: Path) -> None:
     secret = s3_server().secret
     text = f"aws_access_key_id = {secret['AWS_ACCESS_KEY_ID']}\n"
