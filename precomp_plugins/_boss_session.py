@@ -95,8 +95,10 @@ class Session:
             prepared = session.prepare_request(request)
             settings = session.merge_environment_settings(prepared.url or "", {}, True, None, None)
             wait = max(0.001, min(limits.timeout, limits.until - time.monotonic()))
-            # Redirects change the method, and take the token along or not.
-            with session.send(prepared, timeout=(wait, wait), allow_redirects=False, **settings) as response:
+            # Not by session.send: it follows redirects, which change the method and take the token along or
+            # not, and where it is told not to it reads their bodies all the same.
+            send = session.get_adapter(prepared.url or "").send
+            with send(prepared, timeout=(wait, wait), **settings) as response:
                 return Answer(response.status_code, response.headers, _body(response, limits, most))
         except PrecompError:  # which some of the following are the bases of
             raise

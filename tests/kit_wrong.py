@@ -3,19 +3,28 @@
 pytest collects this file only when it is named on the command line.
 """
 
+import copy
 import fnmatch
 import struct
 import threading
 import time
 import urllib.parse
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from precomp.errors import ConditionFailedError, ReadOnlyError, StoreError, UnsupportedError
+from precomp import CloudVolume
+from precomp.errors import (
+    ConditionFailedError,
+    InfoError,
+    InfoNotFoundError,
+    ReadOnlyError,
+    StoreError,
+    UnsupportedError,
+)
 from precomp.hookspecs import CodecPlugin, CompressorPlugin
 from precomp.interfaces import (
     Blob,
@@ -30,7 +39,16 @@ from precomp.interfaces import (
     Store,
 )
 from precomp.memory import check_key
-from precomp.testing import CodecTests, CompressorTests, Fault, FaultyStore, Golden, PluginTests, StoreTests
+from precomp.testing import (
+    CodecTests,
+    CompressorTests,
+    CutoutTests,
+    Fault,
+    FaultyStore,
+    Golden,
+    PluginTests,
+    StoreTests,
+)
 
 Array = NDArray[Any]
 
@@ -792,6 +810,177 @@ for _compressor in WRONG_COMPRESSORS:
         f"Test{_compressor.__name__}",
         (TestRightCompressor,),
         {"plugin": compressor(_compressor), "__module__": __name__},
+    )
+
+
+# --- services of boxes -------------------------------------------------------------------------------
+
+
+class RightService:
+    """A service of boxes as short as it can be: two mips of 40 x 30 x 20 and half of x and y."""
+
+    def __init__(self, info: dict[str, Any] | None = None) -> None:
+        self.info = info
+        self.mips: dict[int, Array] = {}
+
+    def read_info(self) -> dict[str, Any]:
+        if self.info is None:
+            raise InfoNotFoundError("there is no layer")
+        return copy.deepcopy(self.info)
+
+    def create(self, info: Mapping[str, Any]) -> None:
+        if self.info is not None and self.info["data_type"] != info["data_type"]:
+            raise InfoError("there is another layer")
+        if self.info is None:
+            self.info = copy.deepcopy(dict(info))
+
+    def split(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Iterator[tuple[Any, Any]]:
+        (x0, y0, z0), (x1, y1, z1) = minpt, maxpt
+        for z in range(z0, z1, 7):
+            yield (x0, y0, z), (x1, y1, min(z + 7, z1))
+
+    def read_box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Array:
+        return self.place(mip, minpt, maxpt).copy()
+
+    def read_segments(
+        self, mip: int, minpt: Sequence[int], maxpt: Sequence[int], segids: Sequence[int]
+    ) -> Array:
+        voxels = self.read_box(mip, minpt, maxpt)
+        return np.where(np.isin(voxels, np.array(segids, voxels.dtype)), voxels, 0).astype(voxels.dtype)
+
+    def write_box(self, mip: int, minpt: Sequence[int], voxels: Array) -> None:
+        maxpt = [a + n for a, n in zip(minpt, voxels.shape, strict=False)]
+        self.place(mip, minpt, maxpt)[...] = voxels
+
+    def place(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Array:
+        info = self.read_info()
+        scale = info["scales"][mip]
+        empty = np.zeros((*scale["size"], info["num_channels"]), info["data_type"])
+        parts = zip(minpt, maxpt, scale["voxel_offset"], strict=True)
+        return self.mips.setdefault(mip, empty)[tuple(slice(a - o, b - o) for a, b, o in parts)]
+
+
+def service_info(data_type: str = "uint64", channels: int = 1) -> dict[str, Any]:
+    kind = "segmentation" if data_type == "uint64" else "image"
+    return CloudVolume.create_new_info(
+        channels,
+        kind,
+        data_type,
+        "raw",
+        (4, 4, 40),
+        (5, 0, 3),
+        (40, 30, 20),
+        max_mip=1,
+        chunk_size=(16, 16, 8),
+    )
+
+
+class TestRightService(CutoutTests):
+    kind: ClassVar[type[RightService]] = RightService
+
+    def make_service(self) -> RightService:
+        return self.kind(service_info())
+
+    def absent_service(self) -> tuple[RightService, dict[str, Any]]:
+        return self.kind(), service_info()
+
+    def other_info(self, info: dict[str, Any]) -> dict[str, Any]:
+        return service_info("uint8")
+
+
+class LendsItsInfo(RightService):
+    def read_info(self) -> dict[str, Any]:
+        if self.info is None:
+            raise InfoNotFoundError("there is no layer")
+        return self.info
+
+
+class KeepsWhereZero(RightService):
+    def write_box(self, mip: int, minpt: Sequence[int], voxels: Array) -> None:
+        maxpt = [a + n for a, n in zip(minpt, voxels.shape, strict=False)]
+        np.copyto(self.place(mip, minpt, maxpt), voxels, where=voxels != 0)
+
+
+class DropsZeroSums(RightService):
+    def write_box(self, mip: int, minpt: Sequence[int], voxels: Array) -> None:
+        if voxels.sum():
+            super().write_box(mip, minpt, voxels)
+
+
+class ReadsZYX(RightService):
+    def read_box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Array:
+        return super().read_box(mip, minpt, maxpt).T.reshape(-1)[::1].reshape(self.shape(minpt, maxpt))
+
+    def shape(self, minpt: Sequence[int], maxpt: Sequence[int]) -> tuple[int, ...]:
+        return (*(b - a for a, b in zip(minpt, maxpt, strict=True)), 1)
+
+
+class WritesMemoryOrder(RightService):
+    def write_box(self, mip: int, minpt: Sequence[int], voxels: Array) -> None:
+        super().write_box(mip, minpt, voxels.ravel("K").reshape(voxels.shape, order="F"))
+
+
+class LendsItsVoxels(RightService):
+    def read_box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Array:
+        return self.place(mip, minpt, maxpt)
+
+
+class ForgetsTheMip(RightService):
+    def read_box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Array:
+        # The offset of mip 1 is half of that of mip 0.
+        wide = np.zeros((60, 60, 60, 1), self.place(0, (5, 0, 3), (6, 1, 4)).dtype)
+        wide[5:45, 0:30, 3:23] = self.place(0, (5, 0, 3), (45, 30, 23))
+        return wide[tuple(slice(a, b) for a, b in zip(minpt, maxpt, strict=True))].copy()
+
+
+class SplitsWithAGap(RightService):
+    def split(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Iterator[tuple[Any, Any]]:
+        return iter(list(super().split(mip, minpt, maxpt))[1:])
+
+
+class SplitsTwice(RightService):
+    def split(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> Iterator[tuple[Any, Any]]:
+        first, _, *rest = super().split(mip, minpt, maxpt)
+        return iter([first, first, *rest])
+
+
+class IgnoresSegids(RightService):
+    def read_segments(
+        self, mip: int, minpt: Sequence[int], maxpt: Sequence[int], segids: Sequence[int]
+    ) -> Array:
+        return self.read_box(mip, minpt, maxpt)
+
+
+class CreatesOverAnother(RightService):
+    def create(self, info: Mapping[str, Any]) -> None:
+        self.info = copy.deepcopy(dict(info))
+
+
+class CreatesAnew(RightService):
+    def create(self, info: Mapping[str, Any]) -> None:
+        super().create(info)
+        self.mips.clear()
+
+
+class WritesLate(RightService):
+    """Reads and writes all voxels for each box, without a lock."""
+
+    def write_box(self, mip: int, minpt: Sequence[int], voxels: Array) -> None:
+        self.place(mip, minpt, minpt)
+        before = self.mips[mip].copy()
+        super().write_box(mip, minpt, voxels)
+        after, self.mips[mip] = self.mips[mip], before
+        time.sleep(0.005)
+        self.mips[mip] = after
+
+
+WRONG_SERVICES: tuple[type[RightService], ...] = (
+    *(LendsItsInfo, KeepsWhereZero, DropsZeroSums, ReadsZYX, WritesMemoryOrder, LendsItsVoxels),
+    *(ForgetsTheMip, SplitsWithAGap, SplitsTwice, IgnoresSegids, CreatesOverAnother, CreatesAnew, WritesLate),
+)
+for _service in WRONG_SERVICES:
+    globals()[f"Test{_service.__name__}"] = type(
+        f"Test{_service.__name__}", (TestRightService,), {"kind": _service, "__module__": __name__}
     )
 
 

@@ -29,8 +29,8 @@ from precomp.errors import (
     ScaleNotFoundError,
     UnsupportedError,
 )
-from precomp.interfaces import CloudPath
-from precomp.testing import VolumeStateMachine
+from precomp.testing import CutoutTests, VolumeStateMachine
+from precomp.url import parse
 from precomp_plugins._boss import BossChannel
 from precomp_plugins.boss import BossOptions
 
@@ -417,14 +417,28 @@ class TestLargeBoxes:
 def channel_of(dtype: str) -> BossChannel:
     """A channel that was asked for its type."""
     if dtype not in _CHANNELS:
-        path = CloudPath(
-            "boss", *boss_server().add(new_name(), datatype=dtype).removeprefix("boss://").split("/", 1)
-        )
+        path = parse(boss_server().add(new_name(), datatype=dtype))
         _CHANNELS[dtype] = BossChannel(path, BossOptions(**options()))
     return _CHANNELS[dtype]
 
 
 _CHANNELS: dict[str, BossChannel] = {}
+
+
+class TestService(CutoutTests):
+    """The contract of a service of boxes."""
+
+    def make_service(self) -> BossChannel:
+        path = boss_server().add(new_name(), datatype="uint64", stop=(700, 100, 50), levels=2)
+        return BossChannel(parse(path), BossOptions(**options()))
+
+    def absent_service(self) -> tuple[BossChannel, dict[str, Any]]:
+        return BossChannel(parse(f"boss://{new_name()}"), BossOptions(**options())), new_info(
+            data_type="uint16"
+        )
+
+    def other_info(self, info: dict[str, Any]) -> dict[str, Any]:
+        return new_info(data_type="uint8")
 
 
 class TestCreating:

@@ -118,6 +118,21 @@ COMPRESSORS = {
     "RaisesItsOwnError": ("test_damage", r"expected a ValueError, it raised error\("),
     "ReusesItsBuffer": ("test_buffers_are_not_shared", r"compress: what it returned changed"),
 }
+SERVICES = {
+    "LendsItsInfo": ("test_the_info", r"what it returned was changed"),
+    "KeepsWhereZero": ("test_boxes_against_an_array", r"after write_box number \d+ .*voxels are wrong"),
+    "DropsZeroSums": ("test_boxes_against_an_array", r"after write_box number \d+ .*voxels are wrong"),
+    "ReadsZYX": ("test_boxes_against_an_array", r"voxels are wrong"),
+    "WritesMemoryOrder": ("test_every_memory_order", r"read_box after write_box of C order"),
+    "LendsItsVoxels": ("test_arrays_are_not_shared", r"after what it returned has changed"),
+    "ForgetsTheMip": ("test_mips_are_apart", r"read_box of mip 1"),
+    "SplitsWithAGap": ("test_split", r"the parts have \d+ voxels, the box \d+"),
+    "SplitsTwice": ("test_split", r"in several parts"),
+    "IgnoresSegids": ("test_segments", r"read_segments of 1 ids, \[3\]"),
+    "CreatesOverAnother": ("test_create", r"create of another layer in its place: expected InfoError"),
+    "CreatesAnew": ("test_create", r"read_box after a second create"),
+    "WritesLate": ("test_threads", r"slabs that were written and read by four threads"),
+}
 PLUGINS = {
     "HeavyPlugin": (
         "test_loading_is_cheap",
@@ -133,7 +148,7 @@ PLUGINS = {
     "MisspeltPlugin": ("test_it_declares_what_it_provides", r"did you mean 'precomp_register_codecs'"),
     "NotInstalledPlugin": ("test_it_is_installed", r"precomp has no entry point for 'right_plugin'"),
 }
-WRONG = STORES | CODECS | COMPRESSORS | PLUGINS
+WRONG = STORES | CODECS | COMPRESSORS | SERVICES | PLUGINS
 RIGHT = (
     "RightStore",
     "ReadsIntoMemory",
@@ -142,6 +157,7 @@ RIGHT = (
     "RightCodec",
     "RightLossyCodec",
     "RightCompressor",
+    "RightService",
     "RightPlugin",
 )
 

@@ -1,8 +1,8 @@
 """For authors of plugins and for tests: what every plugin must keep to, and tools to try it with.
 
-Needs `pip install 'precomp[testing]'`. Subclass `StoreTests`, `CodecTests`, `CompressorTests`,
-`PluginTests` and `VolumeStateMachine` in a test module of your own, and run pytest. Strategies for
-hypothesis are in `precomp.testing.strategies`.
+Needs `pip install 'precomp[testing]'`. Subclass `StoreTests`, `CutoutTests`, `CodecTests`,
+`CompressorTests`, `PluginTests` and `VolumeStateMachine` in a test module of your own, and run pytest.
+Strategies for hypothesis are in `precomp.testing.strategies`.
 """
 
 from precomp.errors import MissingDependencyError
@@ -17,6 +17,7 @@ except ImportError as error:
 
 from precomp.memory import MemoryStore
 from precomp.testing import strategies
+from precomp.testing.boxes import CutoutTests
 from precomp.testing.codec import CodecTests, Golden
 from precomp.testing.compressors import CompressorTests
 from precomp.testing.fault import Fault
@@ -28,6 +29,7 @@ from precomp.testing.store import StoreTests
 __all__ = [
     "CodecTests",
     "CompressorTests",
+    "CutoutTests",
     "Fault",
     "FaultyStore",
     "Golden",
