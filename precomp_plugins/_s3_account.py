@@ -112,7 +112,7 @@ class Account:
             response_checksum_validation="when_required",
             **more,
         )
-        client, user = None, False
+        client: Any = None
         try:
             with _told(f"{self.place}: endpoint_url, region"):
                 client = self.session.client(
@@ -125,6 +125,7 @@ class Account:
                 raise
         if user:  # in the environment or a profile; raised here so that nothing of it is chained
             raise ConfigError(f"{self.place}: AWS_ENDPOINT_URL_S3 or its kin: {USER_IN_IT}")
+        client.meta.events.register_last("before-parameter-build.s3", _stay)
         return client
 
     def address(self, client: Any) -> Address:
@@ -141,6 +142,11 @@ class Account:
         virtual = not folder.endswith(f"/{self.bucket}")
         folder = folder if virtual else folder.removesuffix(f"/{self.bucket}")
         return Address(f"{url.scheme}://{url.netloc}{folder}", virtual, self.region)
+
+
+def _stay(context: dict[str, Any], **_: Any) -> None:
+    """Keep boto3 from following redirects by itself: one that names no region it would follow for ever."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _catch(request: Any, **_: Any) -> None:

@@ -146,7 +146,10 @@ class BotoRequests:
         more = dict(self.payer) | ({} if after is None else {"ContinuationToken": after})
         with _answers():
             found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more)
-        return [item["Key"] for item in found.get("Contents", ())], found.get("NextContinuationToken")
+        more_to_come, next_page = found.get("IsTruncated"), found.get("NextContinuationToken")
+        if more_to_come is None or (more_to_come and next_page is None):  # else names would be missing
+            raise Answer(None, message="the answer is no list of keys, or does not tell how it goes on")
+        return [item["Key"] for item in found.get("Contents", ())], next_page
 
     def region(self) -> str | None:
         """Return the region of the bucket, as far as S3 tells. Raises Answer where there is no bucket."""

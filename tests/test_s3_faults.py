@@ -336,6 +336,31 @@ def test_an_object_of_no_length_is_told(proxy: FaultProxy, path: str) -> None:
             call()
 
 
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_that_names_no_region_is_an_error(proxy: FaultProxy, path: str, status: int) -> None:
+    """boto3 by itself would follow it until Python's stack is full."""
+    proxy.plan(Fault.status(status), forever=True)
+    store = behind(proxy, path, max_attempts=2)
+    for call in (lambda: store.get("x"), lambda: store.put("x", Blob(DATA)), lambda: list(store.list(""))):
+        proxy.requests.clear()
+        with pytest.raises(StoreError, match=str(status)):
+            call()
+        assert len(proxy.requests) <= 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<html>please log in</html>",
+        "<ListBucketResult><IsTruncated>true</IsTruncated><NextMarker>b</NextMarker></ListBucketResult>",
+    ],
+)
+def test_what_is_no_list_of_keys_is_no_empty_one(proxy: FaultProxy, path: str, answer: str) -> None:
+    proxy.plan(Fault.status(200, body=answer.encode()), forever=True)
+    with pytest.raises(StoreError, match=r"\*: tried 2 times .* no list of keys"):
+        list(behind(proxy, path, max_attempts=2).list(""))
+
+
 def test_what_is_not_deleted_among_many_is_named(proxy: FaultProxy, path: str) -> None:
     refused = "<Error><Key>ds/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
     proxy.plan(Fault.status(200, body=f"<DeleteResult>{refused}</DeleteResult>".encode()))
