@@ -20,7 +20,6 @@
 A message names the key or argument, what was found, what was expected and what to do next.
 """
 
-import difflib
 from collections.abc import Iterable
 
 __all__ = [
@@ -54,6 +53,8 @@ __all__ = [
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean 'NEAREST'?)` for a message, or nothing where no known word is near."""
+    import difflib  # as few runs need it, and each import of precomp would take the longer
+
     names = {name.lower(): name for name in sorted(known, reverse=True)}
     nearest = difflib.get_close_matches(word.lower(), sorted(names), 1)
     return f" (did you mean {names[nearest[0]]!r}?)" if nearest else ""

@@ -541,9 +541,9 @@ def test_unknown_names(ask: Callable[[Registry], object], error: type[PrecompErr
 
 def test_an_unknown_name_says_what_to_do() -> None:
     with pytest.raises(UnknownProtocolError) as caught:
-        load().protocol("boss")
+        load().protocol("dvid")
     first, *_, last = str(caught.value).splitlines()
-    assert first == f"unknown protocol 'boss'; known: {', '.join(load().schemes)}"
+    assert first == f"unknown protocol 'dvid'; known: {', '.join(load().schemes)}"
     assert "comes with another package or a later version" in last
     assert "`precomp plugins`" in last
     with pytest.raises(UnknownEncodingError, match=r"'jpg' \(did you mean 'jpeg'\?\)"):

@@ -1,6 +1,5 @@
 """Read-modify-write of one object that loses no concurrent update."""
 
-import random
 import time
 from collections.abc import Callable
 
@@ -45,7 +44,9 @@ def update(store: Store, key: str, modify: Modify) -> None:
                     f"{key}: other writers changed it again and again for {_DEADLINE:.0f} s; "
                     "nothing was written, write chunk-aligned boxes or fewer at a time"
                 ) from error
-        time.sleep(random.uniform(0, pause))
+        from random import uniform  # only a busy chunk needs it
+
+        time.sleep(uniform(0, pause))
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 

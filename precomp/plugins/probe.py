@@ -1,7 +1,5 @@
 """One plugin alone: import it, check its hooks, collect what they declare, keep what it raises."""
 
-import difflib
-import logging
 from collections.abc import Callable, Collection, Iterator
 from types import ModuleType
 from typing import Any
@@ -17,7 +15,6 @@ from precomp.url import is_scheme
 
 __all__ = ["Probed", "one_line", "probe"]
 
-_log = logging.getLogger(__name__)
 _MARK = f"{hookspecs.hookimpl.project_name}_impl"
 _HOOKS = tuple(kind.hook for kind in KINDS.values())
 
@@ -36,8 +33,10 @@ def probe(origin: Plugin, load: Callable[[], object]) -> Probed:
         declarations = tuple(_ask(f"{origin.distribution}:{origin.entry}", load()))
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001  a stranger's module may raise anything, or leave
-        _log.info("plugin %s failed", origin, exc_info=True)
+    except BaseException as error:
+        import logging
+
+        logging.getLogger(__name__).info("plugin %s failed", origin, exc_info=True)
         return Probed(attrs.evolve(origin, state="failed", detail=one_line(error)))
     provides = tuple((declared.kind, declared.name) for declared in declarations)
     return Probed(attrs.evolve(origin, provides=provides), declarations)
@@ -116,10 +115,13 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: object) -> None:
 
 def _looks_like_a_hook(name: str) -> bool:
     """Whether a function of this name is a hook or meant to be one, whose name has a slip in it."""
-    ours = name.startswith("precomp_")
-    return ours and (
-        name.startswith("precomp_register") or bool(difflib.get_close_matches(name, _HOOKS, 1, 0.8))
-    )
+    if not name.startswith("precomp_"):
+        return False
+    if name.startswith("precomp_register"):
+        return True
+    import difflib
+
+    return bool(difflib.get_close_matches(name, _HOOKS, 1, 0.8))
 
 
 def _unknown_hook(name: str) -> _BadPluginError:

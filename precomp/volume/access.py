@@ -29,13 +29,12 @@ from precomp.volume.settings import (
     checked_parallel,
     worker_count,
 )
-from precomp.volume.slab_writer import SlabWriter
-from precomp.volume.slabs import slices
 from precomp.volume.switches import Switches
 from precomp.volume.writers import make_writer
 
 if TYPE_CHECKING:
     from precomp.volume.cached import VolumeCache
+    from precomp.volume.slab_writer import SlabWriter
 
 __all__ = ["Access"]
 
@@ -201,13 +200,15 @@ class Access(Frames, Switches):
                 tick=tick,
             )
 
-    def slab_writer(self, axis: str = "z", bbox: Any = None) -> SlabWriter:
+    def slab_writer(self, axis: str = "z", bbox: Any = None) -> "SlabWriter":
         """Return a writer for slices that come one by one, `with vol.slab_writer() as w: w.write(z, image)`.
 
         It fills slabs of chunks of the working mip, in a chunk-aligned box (None: the whole volume), all
         of whose slices have to come.
         Raises ArgumentError, AlignmentError, OutOfBoundsError; see SlabWriter.
         """
+        from precomp.volume.slab_writer import SlabWriter  # as few volumes are read or written by slices
+
         return SlabWriter(self, axis, self._box(bbox, self._mip), self._mip)
 
     def slices(self, axis: str = "z", bbox: Any = None) -> Iterator[tuple[int, NDArray[Any]]]:
@@ -217,6 +218,8 @@ class Access(Frames, Switches):
         chunk is fetched once, and the next slab of chunks in advance, so that two slabs are in memory, and
         the chunks in hand. Raises as `download` does, for a wrong axis or box at once.
         """
+        from precomp.volume.slabs import slices
+
         return slices(self, axis, self._box(bbox, self._mip), self._mip)
 
     def exists(self, bbox: Any, mip: Mip | None = None) -> dict[str, bool]:

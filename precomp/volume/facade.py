@@ -17,10 +17,8 @@ from precomp.volume.documents import Documents
 from precomp.volume.layer import Layer
 from precomp.volume.options import Options, Secrets, take_user
 from precomp.volume.properties import Mip
-from precomp.volume.pyramid import as_new_layer, fill
 from precomp.volume.segments import Segments
 from precomp.volume.settings import Cache, CdnCache, Compress, Parallel, Settings, checked_create
-from precomp.volume.transfer import open_or_make, transfer
 
 __all__ = ["CloudVolume"]
 
@@ -243,6 +241,8 @@ class CloudVolume(Access, Documents, Segments):
         are filled too: means of the voxels of an image, the most frequent label of a segmentation.
         `options` and `secrets` are those of CloudVolume.
         """
+        from precomp.volume.pyramid import as_new_layer, fill  # as most volumes are only opened
+
         voxels, kind = as_new_layer(arr, layer_type)
         info = cls.create_new_info(
             voxels.shape[3],
@@ -287,6 +287,8 @@ class CloudVolume(Access, Documents, Segments):
         `secrets` are the target's. Raises ArgumentError, AlignmentError, OutOfBoundsError,
         ScaleNotFoundError.
         """
+        from precomp.volume.transfer import open_or_make, transfer
+
         number = self._mip if mip is None else self._number(mip)
         box = self._box(bbox, number)
         target, is_new = open_or_make(self, cloudpath, compress, options, secrets)

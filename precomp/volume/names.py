@@ -1,6 +1,5 @@
 """A volume's public names: a misspelt option is an error, not one more attribute."""
 
-import difflib
 from typing import Any
 
 from precomp.errors import did_you_mean
@@ -27,6 +26,8 @@ class KnownNames:
                 raise AttributeError(
                     f"{kind.__name__} has no attribute {name!r}{did_you_mean(name, options)}"
                 )
+            import difflib
+
             if difflib.get_close_matches(name, options, 1, _NEARLY_SAME):
                 raise AttributeError(
                     f"{kind.__name__} has no attribute {name!r}{did_you_mean(name, options)}; if it is meant "

@@ -1,12 +1,14 @@
 """What a volume knows of its segments beside their voxels: meshes."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from precomp import url
-from precomp.mesh.facade import Meshes
 from precomp.volume.layer import Layer
 from precomp.volume.settings import Settings, worker_count
+
+if TYPE_CHECKING:
+    from precomp.mesh.facade import Meshes
 
 __all__ = ["Segments"]
 
@@ -19,8 +21,10 @@ class Segments:
     _settings: Settings
 
     @property
-    def mesh(self) -> Meshes:
+    def mesh(self) -> "Meshes":
         """The meshes of the segments: `vol.mesh.get(ids)`, `vol.mesh.save(ids)`."""
+        from precomp.mesh.facade import Meshes  # as most volumes are opened for their voxels
+
         layer, folder = self._layer, self._layer.document.model().mesh
         place, key = url.resolve(layer.path, folder, "mesh folder") if folder else (layer.path, None)
         objects = layer.objects(place)
