@@ -146,8 +146,8 @@ class GsStore:
         token: str | None = None
         while True:
             keys, token = self._page(prefix, token)
-            # A key that ends in a slash stands for a folder in Google's console.
-            yield from (key for key in keys if key and not key.endswith("/"))
+            # What no store may have is passed over; in Google's console names with a final slash are folders.
+            yield from (key for key in keys if "//" not in f"/{key}/")
             if token is None:
                 return
 

@@ -121,7 +121,10 @@ class Objects:
             keys = [one["name"][len(self._prefix) :] for one in found.get("items") or ()]
         except (TypeError, LookupError) as error:
             raise TransientError("the answer is no list of names") from error
-        return keys, found.get("nextPageToken") or None
+        following = found.get("nextPageToken") or None
+        if not isinstance(following, str | None):
+            raise TransientError("the answer is no list of names: its nextPageToken is no text")
+        return keys, following
 
     def condition_failed(self, key: str, condition: Condition) -> NoReturn:
         """Raise the error for a condition that does not hold."""

@@ -116,6 +116,8 @@ class BotoRequests:
                 **more,
             )
         version: str | None = done.get("ETag")
+        if version is None:  # whoever answered, it was not S3
+            raise Answer(None, message="the answer has no ETag, so that it is not known to be stored")
         return version
 
     def delete(self, key: str) -> None:

@@ -151,7 +151,7 @@ def test_two_thousand_keys(bucket: str, proxy: FaultProxy) -> None:
 
 
 def test_placeholders_of_folders_are_no_keys(bucket: str) -> None:
-    for name in ("ds/layer/", "ds/layer/8_8_40/", "ds/layer/8_8_40/x", "ds/layers"):
+    for name in ("ds/layer/", "ds/layer/8_8_40/", "ds/layer/8_8_40/x", "ds/layer/a//b", "ds/layers"):
         gs_server().client.bucket(bucket).blob(name).upload_from_string(b"")
     assert list(store_at(bucket).list("")) == ["8_8_40/x"]
 

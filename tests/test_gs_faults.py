@@ -271,6 +271,13 @@ def test_a_404_is_absence_only_of_an_object(bucket: str, proxy: FaultProxy) -> N
     assert store.get("absent") is None
 
 
+@pytest.mark.parametrize("body", [b'{"items": 7}', b'{"items": [{"name": 7}]}', b'{"nextPageToken": 7}'])
+def test_what_is_no_list_of_names_is_no_empty_one(bucket: str, proxy: FaultProxy, body: bytes) -> None:
+    proxy.plan(Fault.status(200, body=body), forever=True)
+    with pytest.raises(StoreError, match=r"tried 2 times.*the answer is no list of names"):
+        list(store_at(bucket, proxy, max_attempts=2).list(""))
+
+
 def test_an_address_that_is_no_google_storage(proxy: FaultProxy) -> None:
     proxy.plan(Fault.status(200, body=b"<html>hello</html>"), forever=True)
     store = store_at("bucket", proxy, max_attempts=2)

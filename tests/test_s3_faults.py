@@ -361,6 +361,12 @@ def test_what_is_no_list_of_keys_is_no_empty_one(proxy: FaultProxy, path: str, a
         list(behind(proxy, path, max_attempts=2).list(""))
 
 
+def test_a_page_that_answers_a_put_is_no_success(proxy: FaultProxy, path: str) -> None:
+    proxy.plan(Fault.status(200, body=b"<html>please log in</html>"), forever=True)
+    with pytest.raises(StoreError, match=r"/x: tried 2 times .* no ETag"):
+        behind(proxy, path, max_attempts=2).put("x", Blob(DATA))
+
+
 def test_what_is_not_deleted_among_many_is_named(proxy: FaultProxy, path: str) -> None:
     refused = "<Error><Key>ds/b</Key><Code>AccessDenied</Code><Message>no</Message></Error>"
     proxy.plan(Fault.status(200, body=f"<DeleteResult>{refused}</DeleteResult>".encode()))
