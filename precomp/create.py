@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypedDict, cast
 
 import attrs
 import numpy as np
@@ -13,19 +13,49 @@ from precomp.errors import ArgumentError, did_you_mean
 from precomp.info import (
     CREATABLE_DATA_TYPES,
     Coordinate3,
+    CorrelatedDims,
+    FpzipPrecision,
     JpegQuality,
+    JxlDecodingSpeed,
+    JxlEffort,
+    JxlQuality,
     PngLevel,
     Resolution3,
     Scale,
     Size,
     Size3,
     VolumeInfo,
+    ZfpcNumber,
 )
 from precomp.jsonio import plain, structure, unstructure
 
-__all__ = ["add_scale", "create_new_info", "reset_scales", "scale_key"]
+__all__ = ["EncodingSettings", "add_scale", "create_new_info", "reset_scales", "scale_key"]
 
 _BLOCK_SIZE = (8, 8, 8)
+
+# The fields of a scale that say how chunks of an encoding are written.
+_SETTINGS = {
+    "jpeg": ("jpeg_quality",),
+    "png": ("png_level",),
+    "jxl": ("jxl_quality", "jxl_effort", "jxl_decodingspeed"),
+    "fpzip": ("fpzip_precision",),
+    "zfpc": ("zfpc_rate", "zfpc_precision", "zfpc_tolerance", "zfpc_correlated_dims"),
+}
+
+
+class EncodingSettings(TypedDict, total=False):
+    """How `create_new_info` lets chunks be written in some encodings; it describes each."""
+
+    jpeg_quality: int | None
+    png_level: int | None
+    jxl_quality: int | None
+    jxl_effort: int | None
+    jxl_decodingspeed: int | None
+    fpzip_precision: int | None
+    zfpc_rate: float | None
+    zfpc_precision: float | None
+    zfpc_tolerance: float | None
+    zfpc_correlated_dims: Sequence[bool] | None
 
 
 def create_new_info(
@@ -45,6 +75,14 @@ def create_new_info(
     compressed_segmentation_block_size: ArrayLike | None = _BLOCK_SIZE,
     jpeg_quality: int | None = None,
     png_level: int | None = None,
+    jxl_quality: int | None = None,
+    jxl_effort: int | None = None,
+    jxl_decodingspeed: int | None = None,
+    fpzip_precision: int | None = None,
+    zfpc_rate: float | None = None,
+    zfpc_precision: float | None = None,
+    zfpc_tolerance: float | None = None,
+    zfpc_correlated_dims: Sequence[bool] | None = None,
 ) -> dict[str, Any]:
     """Return the info of a new layer as a plain dict; nothing is written.
 
@@ -66,6 +104,14 @@ def create_new_info(
         compressed_segmentation_block_size: used with that encoding only.
         jpeg_quality: 0 to 100, used with jpeg only.
         png_level: 0 to 9, used with png only.
+        jxl_quality: 0 to 100, used with jxl only, as the next two; 100 is without loss.
+        jxl_effort: 1 to 10, how hard the encoder tries.
+        jxl_decodingspeed: 0 to 4, how much size is given for quick decoding.
+        fpzip_precision: bits kept of a voxel, 2 to 32, or 0 for all; used with fpzip only.
+        zfpc_rate: bits for a voxel; used with zfpc only, as the next three. One of the first three at most.
+        zfpc_precision: bit planes that are kept.
+        zfpc_tolerance: the largest error of a voxel.
+        zfpc_correlated_dims: four, whether voxels resemble their neighbours along x, y, z and channel.
 
     Raises ArgumentError, naming the argument.
 
@@ -86,6 +132,11 @@ def create_new_info(
         ),
         jpeg_quality=_argument("jpeg_quality", jpeg_quality, JpegQuality | None),
         png_level=_argument("png_level", png_level, PngLevel | None),
+        jxl_quality=_argument("jxl_quality", jxl_quality, JxlQuality | None),
+        jxl_effort=_argument("jxl_effort", jxl_effort, JxlEffort | None),
+        jxl_decodingspeed=_argument("jxl_decodingspeed", jxl_decodingspeed, JxlDecodingSpeed | None),
+        fpzip_precision=_argument("fpzip_precision", fpzip_precision, FpzipPrecision | None),
+        **_zfpc_settings(zfpc_rate, zfpc_precision, zfpc_tolerance, zfpc_correlated_dims),
     )
     steps = _argument("factor", factor, Size3)
     mips = _argument("max_mip", max_mip, int)
@@ -173,9 +224,21 @@ def _coarser(base: Scale, factor: tuple[int, int, int], encoding: str) -> Scale:
         encoding=encoding,
         voxel_offset=_triple(start // step for start, step in zip(base.offset, factor, strict=True)),
         compressed_segmentation_block_size=block_size if encoding == "compressed_segmentation" else None,
-        jpeg_quality=base.jpeg_quality if encoding == "jpeg" else None,
-        png_level=base.png_level if encoding == "png" else None,
+        **{name: getattr(base, name) for name in _SETTINGS.get(encoding, ())},
     )
+
+
+def _zfpc_settings(rate: object, precision: object, tolerance: object, dims: object) -> dict[str, Any]:
+    given = {"rate": rate, "precision": precision, "tolerance": tolerance}
+    settings = {
+        f"zfpc_{key}": _argument(f"zfpc_{key}", value, ZfpcNumber | None) for key, value in given.items()
+    }
+    if sum(value is not None and value >= 0 for value in settings.values()) > 1:
+        raise ArgumentError("zfpc_rate, zfpc_precision, zfpc_tolerance: only one may be 0 or more")
+    correlated = _argument("zfpc_correlated_dims", dims, CorrelatedDims | None)
+    if correlated is not None and not any(correlated):
+        raise ArgumentError("zfpc_correlated_dims: at least one of the four must be true")
+    return {**settings, "zfpc_correlated_dims": correlated}
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:

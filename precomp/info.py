@@ -20,7 +20,12 @@ __all__ = [
     "CREATABLE_DATA_TYPES",
     "READABLE_DATA_TYPES",
     "Coordinate3",
+    "CorrelatedDims",
+    "FpzipPrecision",
     "JpegQuality",
+    "JxlDecodingSpeed",
+    "JxlEffort",
+    "JxlQuality",
     "PngLevel",
     "Resolution3",
     "Scale",
@@ -28,6 +33,7 @@ __all__ = [
     "Size",
     "Size3",
     "VolumeInfo",
+    "ZfpcNumber",
 ]
 
 CREATABLE_DATA_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "float32")
@@ -56,6 +62,16 @@ def _positive(value: float) -> None:
         raise ValueError(f"must be at most {_LIMIT}")
 
 
+def _fpzip_bits(value: int) -> None:
+    if value != 0 and not 2 <= value <= 32:
+        raise ValueError("must be 0, for no loss, or 2 to 32, the bits to keep of a voxel")
+
+
+def _finite(value: float) -> None:
+    if not -_LIMIT <= value <= _LIMIT:  # NaN too
+        raise ValueError(f"must be a number up to {_LIMIT}")
+
+
 def _not_empty(value: Sized) -> None:
     if not value:
         raise ValueError("must not be empty")
@@ -77,6 +93,14 @@ Size: TypeAlias = Annotated[int, _between(1, _LIMIT)]
 
 JpegQuality: TypeAlias = Annotated[int, _between(0, 100)]
 PngLevel: TypeAlias = Annotated[int, _between(0, 9)]
+
+JxlQuality: TypeAlias = Annotated[int, _between(0, 100)]
+JxlEffort: TypeAlias = Annotated[int, _between(1, 10)]
+JxlDecodingSpeed: TypeAlias = Annotated[int, _between(0, 4)]
+FpzipPrecision: TypeAlias = Annotated[int, _fpzip_bits]
+ZfpcNumber: TypeAlias = Annotated[int | float, _finite]
+CorrelatedDims: TypeAlias = tuple[bool, bool, bool, bool]
+"""Whether voxels resemble their neighbours along x, y, z and channel."""
 
 _Coordinate: TypeAlias = Annotated[int, _between(-_LIMIT, _LIMIT)]
 _Nanometres: TypeAlias = Annotated[int | float, _positive]
@@ -140,6 +164,14 @@ class Scale:
         compressed_segmentation_block_size: voxels x, y, z; required by that encoding.
         jpeg_quality: 0 to 100; None leaves it to the codec.
         png_level: 0 to 9; None leaves it to the codec.
+        jxl_quality: 0 to 100, where 100 is without loss; None leaves it to the codec.
+        jxl_effort: 1 to 10, how hard the encoder tries; None leaves it to the codec.
+        jxl_decodingspeed: 0 to 4, how much size is given for quick decoding; None leaves it to the codec.
+        fpzip_precision: the bits that are kept of a voxel, 2 to 32; 0 or None keeps all.
+        zfpc_rate: bits for a voxel; negative or None for no fixed rate.
+        zfpc_precision: bit planes that are kept; negative or None for no fixed precision.
+        zfpc_tolerance: the largest error of a voxel; negative or None for no such limit.
+        zfpc_correlated_dims: whether voxels resemble their neighbours along x, y, z and channel; None: all.
         extra: unknown fields, and optional ones that the JSON stated with their default value.
     """
 
@@ -153,6 +185,14 @@ class Scale:
     compressed_segmentation_block_size: Size3 | None = attrs.field(default=None)
     jpeg_quality: JpegQuality | None = None
     png_level: PngLevel | None = None
+    jxl_quality: JxlQuality | None = None
+    jxl_effort: JxlEffort | None = None
+    jxl_decodingspeed: JxlDecodingSpeed | None = None
+    fpzip_precision: FpzipPrecision | None = None
+    zfpc_rate: ZfpcNumber | None = None
+    zfpc_precision: ZfpcNumber | None = None
+    zfpc_tolerance: ZfpcNumber | None = attrs.field(default=None)
+    zfpc_correlated_dims: CorrelatedDims | None = attrs.field(default=None)
     extra: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
     @compressed_segmentation_block_size.validator
@@ -160,6 +200,17 @@ class Scale:
         # Superfluous ones are harmless, so only a missing one is refused.
         if block_size is None and self.encoding_name == "compressed_segmentation":
             raise ValueError("required where encoding is compressed_segmentation, usually [8, 8, 8]")
+
+    @zfpc_tolerance.validator
+    def _one_zfpc_mode(self, _: Any, tolerance: float | None) -> None:
+        given = [value for value in (self.zfpc_rate, self.zfpc_precision, tolerance) if value is not None]
+        if sum(value >= 0 for value in given) > 1:
+            raise ValueError("only one of zfpc_rate, zfpc_precision and zfpc_tolerance may be 0 or more")
+
+    @zfpc_correlated_dims.validator
+    def _some_correlated(self, _: Any, dims: tuple[bool, ...] | None) -> None:
+        if dims is not None and not any(dims):
+            raise ValueError("at least one of the four must be true")
 
     @property
     def encoding_name(self) -> str:

@@ -1,5 +1,6 @@
 """Every encoding in whole volumes: other programs, what it can hold, what Neuroglancer cannot show."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from volumes import noise
 
 from precomp import CloudVolume
-from precomp.errors import InfoError
+from precomp.errors import ArgumentError, ChunkDecodeError, InfoError, PrecompWarning
 
 # No axis is a multiple of the chunk.
 SIZE = (37, 29, 11)
@@ -78,6 +79,10 @@ def test_tensorstore_and_precomp_read_each_other(
     ("encoding", "dtype", "channels", "message"),
     [
         ("compressed_segmentation", "uint8", 1, "compressed_segmentation holds uint32 or uint64, not uint8"),
+        ("crackle", "float32", 1, "crackle holds uint8, uint16, uint32 or uint64, not float32"),
+        ("fpzip", "uint8", 1, "fpzip holds float32, not uint8"),
+        ("zfpc", "uint16", 1, "zfpc holds float32, not uint16"),
+        ("jxl", "uint8", 2, "jxl holds 1, 3 or 4 channels, not 2"),
         ("compresso", "uint32", 2, "compresso holds 1 channels, not 2"),
         ("compresso", "float32", 1, "compresso holds uint8, uint16, uint32 or uint64, not float32"),
         ("png", "uint32", 1, "png holds uint8 or uint16, not uint32"),
@@ -87,22 +92,35 @@ def test_tensorstore_and_precomp_read_each_other(
 def test_what_an_encoding_cannot_hold_is_refused_when_the_info_is_saved(
     tmp_path: Path, encoding: str, dtype: str, channels: int, message: str
 ) -> None:
+    info = info_of("raw", dtype, channels)
+    info["scales"][0] |= {"encoding": encoding, "compressed_segmentation_block_size": [8, 8, 8]}
     with pytest.raises(InfoError, match=message):
-        CloudVolume(tmp_path / "layer", info=info_of(encoding, dtype, channels)).commit_info()
+        CloudVolume(tmp_path / "layer", info=info).commit_info()
+    with pytest.raises(InfoError, match=message):
+        info_of(encoding, dtype, channels)
     assert not (tmp_path / "layer" / "info").exists()
 
 
+@pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")
 @pytest.mark.parametrize(
     ("encoding", "dtype", "fields"),
     [
         ("png", "uint8", {"png_level": 0}),
         ("compressed_segmentation", "uint64", {"compressed_segmentation_block_size": [5, 4, 2]}),
+        ("jxl", "uint8", {"jxl_quality": 40}),
+        ("jxl", "uint8", {"jxl_effort": 1}),
+        ("jxl", "uint8", {"jxl_decodingspeed": 4}),
+        ("fpzip", "float32", {"fpzip_precision": 12}),
+        ("zfpc", "float32", {"zfpc_rate": 6}),
+        ("zfpc", "float32", {"zfpc_precision": 9}),
+        ("zfpc", "float32", {"zfpc_tolerance": 0.5}),
+        ("zfpc", "float32", {"zfpc_correlated_dims": [True, True, False, False]}),
     ],
 )
 def test_the_fields_of_a_scale_are_used(tmp_path: Path, encoding: str, dtype: str, fields: Any) -> None:
     """What is asked for at creation stands in the info and changes what is written."""
     x, y, z = np.ogrid[: SIZE[0], : SIZE[1], : SIZE[2]]
-    voxels = (x // 9 + 7 * (y // 8) + 5 * (z // 2)).astype(dtype)
+    voxels = (x // 9 + 7 * (y // 8) + 5 * (z // 2) + x * y / 50).astype(dtype)
     written = []
     for folder, given in (("plain", {}), ("given", fields)):
         vol = CloudVolume(tmp_path / folder, info=info_of(encoding, dtype, 1, **given))
@@ -113,3 +131,75 @@ def test_the_fields_of_a_scale_are_used(tmp_path: Path, encoding: str, dtype: st
         chunks = sorted((tmp_path / folder / "8_8_40").iterdir())
         written.append([path.read_bytes() for path in chunks])
     assert written[0] != written[1]
+
+
+ALL = {
+    "raw": "uint16",
+    "jpeg": "uint8",
+    "png": "uint16",
+    "jxl": "uint8",
+    "compressed_segmentation": "uint64",
+    "compresso": "uint32",
+    "crackle": "uint32",
+    "fpzip": "float32",
+    "zfpc": "float32",
+    "npz": "float32",
+    "npz_uint8": "float32",
+}
+
+
+@pytest.mark.parametrize("encoding", ALL)
+def test_creation_warns_of_what_neuroglancer_cannot_show(encoding: str) -> None:
+    shown = {"raw", "jpeg", "png", "jxl", "compressed_segmentation", "compresso"}
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        info_of(encoding, ALL[encoding], 1)
+    texts = [str(warning.message) for warning in caught if warning.category is PrecompWarning]
+    assert len(texts) == (encoding not in shown)
+    assert all(encoding in text for text in texts)
+
+
+@pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")
+@pytest.mark.parametrize("encoding", [name for name in ALL if name != "raw"])
+def test_a_damaged_chunk_is_named_and_the_others_are_read(tmp_path: Path, encoding: str) -> None:
+    dtype = ALL[encoding]
+    vol = CloudVolume(tmp_path, info=info_of(encoding, dtype, 1))
+    vol.commit_info()
+    vol[...] = np.full(SIZE, 1, dtype)
+    name = "-21--5_5-15_-3-4"
+    path = tmp_path / "8_8_40" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ChunkDecodeError, match=f"8_8_40/{name}.*{encoding}"):
+        vol[-21:-5, 5:15, -3:4]
+    assert np.asarray(vol[-5:16, 5:34, -3:8]).mean() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")
+@pytest.mark.parametrize(
+    ("encoding", "fields", "message"),
+    [
+        ("jxl", {"jxl_quality": 101}, "jxl_quality: must be at most 100"),
+        ("jxl", {"jxl_effort": 0}, "jxl_effort: must be at least 1"),
+        ("jxl", {"jxl_decodingspeed": 5}, "jxl_decodingspeed: must be at most 4"),
+        ("fpzip", {"fpzip_precision": 1}, "fpzip_precision: must be 0, for no loss, or 2 to 32"),
+        ("zfpc", {"zfpc_rate": 8, "zfpc_tolerance": 0.1}, "only one"),
+        ("zfpc", {"zfpc_rate": float("nan")}, "zfpc_rate"),
+        ("zfpc", {"zfpc_correlated_dims": [True, True]}, "zfpc_correlated_dims: expected 4 values"),
+        ("zfpc", {"zfpc_correlated_dims": [False] * 4}, "zfpc_correlated_dims: at least one"),
+    ],
+)
+def test_settings_are_checked_as_arguments_and_in_the_info(
+    encoding: str, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        info_of(encoding, ALL[encoding], 1, **fields)
+    info = info_of(encoding, ALL[encoding], 1)
+    info["scales"][0] |= fields
+    with pytest.raises(InfoError, match=next(iter(fields)).split("_")[0]):
+        CloudVolume("mem://bucket/dataset/settings", info=info)
+
+
+@pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")
+def test_settings_of_another_encoding_are_left_out() -> None:
+    info = info_of("raw", "uint8", 1, jxl_quality=3, fpzip_precision=4, zfpc_rate=5)
+    assert not {"jxl_quality", "fpzip_precision", "zfpc_rate"} & set(info["scales"][0])
+    assert info_of("zfpc", "float32", 1, zfpc_rate=-1)["scales"][0]["zfpc_rate"] == -1

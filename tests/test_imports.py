@@ -28,6 +28,9 @@ OPTIONAL = [
     "imagecodecs",
     "compressed_segmentation",
     "compresso",
+    "crackle",
+    "fpzip",
+    "zfpy",
     "brotli",
     "zstandard",
 ]

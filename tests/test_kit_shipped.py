@@ -7,7 +7,7 @@ import uuid
 import zlib
 from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,18 @@ from precomp.interfaces import Blob, Store
 from precomp.memory import open_shared
 from precomp.testing import CodecTests, CompressorTests, Golden, PluginTests, StoreTests
 from precomp_plugins._file import FileStore
-from precomp_plugins.codecs import compressed_segmentation, compresso, jpeg, npz, png, raw
+from precomp_plugins.codecs import (
+    compressed_segmentation,
+    compresso,
+    crackle,
+    fpzip,
+    jpeg,
+    jxl,
+    npz,
+    png,
+    raw,
+    zfpc,
+)
 from precomp_plugins.compressors import br, gzip, zstd
 
 PNG = bytes.fromhex(
@@ -132,6 +143,68 @@ class TestCompressoOfSegments(TestCompresso):
     def sample(self, shape: Shape, dtype: np.dtype[Any], seed: int = 0) -> NDArray[Any]:
         x, y, z, c = np.ogrid[tuple(slice(0, n) for n in shape)]
         return np.asfortranarray(((x + seed) // 3 + 5 * (y // 4) + 7 * (z // 2) + 11 * c).astype(dtype))
+
+
+# Written by crackle-codec 0.55, which is what cloud-volume calls.
+CRKL = bytes.fromhex(
+    "63726b6c019f000200000003000000040000001f3c00000000000000ad050000000500000005000000050000000edb884c03"
+    "0000000000000001000000000000000700000000000000030000000001000006060606000201000201000201000201000201"
+    "0002010002010002010100000000010000000001000000000100000000285a03b52813a4862813a4862813a4862813a486"
+)
+
+
+class TestCrackle(CodecTests):
+    plugin = crackle.precomp_register_codecs()[0]
+    dtypes = ("uint8", "uint64")
+    golden = (Golden(CRKL, LABELS),)
+
+
+class TestCrackleOfSegments(TestCompressoOfSegments):
+    plugin = crackle.precomp_register_codecs()[0]
+    dtypes = ("uint16", "uint32")
+    golden = ()
+
+
+EIGHTHS = np.asfortranarray(RAMP / np.float32(8))
+# Written by fpzip 1.2.5 and zfpc 0.1.2 (tolerance 0.01), which are what cloud-volume calls.
+FPZ = bytes.fromhex(
+    "66707929870ef0ff0001fe000002fd000003fc000001fe00814f9c4e7a655311cd57a60187e0ed52417baa7957062e13cd20"
+    "09a1787ed1177d3f40044379cf86c2578107985540fe7e600e3606db0c8d8990232e7eec1f70713180"
+)
+ZFPC = bytes.fromhex(
+    "7a6670630023020000000300000004000000020000000f270000000000000058000000000000007a6670051e0003200001c0"
+    "ca052d01a800116015800100500010008000c000000000000020040000000000000000000000000000000000000000000000"
+    "000000000000000000000000000000000000000000000000000000"
+)
+
+
+class TestFpzip(CodecTests):
+    plugin = fpzip.precomp_register_codecs()[0]
+    golden = (Golden(FPZ, EIGHTHS),)
+    tolerance = 0.0
+
+
+class TestZfpc(CodecTests):
+    plugin = zfpc.precomp_register_codecs()[0]
+    golden = (Golden(ZFPC, EIGHTHS),)
+    tolerance = 0.0
+
+
+class TestZfpcOfPlanes(TestZfpc):
+    channels = (2,)
+    tolerance = 0.01
+    scale_fields: ClassVar = {"zfpc_tolerance": 0.01, "zfpc_correlated_dims": (True, True, False, False)}
+
+
+class TestJxl(CodecTests):
+    plugin = jxl.precomp_register_codecs()[0]
+    tolerance = 0.1  # small images lose more; swapped axes would show without loss
+    refuses_more = False  # other boxes may follow
+
+
+class TestJxlWithoutLoss(TestJxl):
+    tolerance = 0.0
+    scale_fields: ClassVar = {"jxl_quality": 100}
 
 
 def npz_by_numpy(chunk: NDArray[Any]) -> bytes:

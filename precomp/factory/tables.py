@@ -5,7 +5,21 @@ from typing import Annotated, Any, Literal
 import attrs
 
 from precomp.errors import did_you_mean
-from precomp.info import CREATABLE_DATA_TYPES, Coordinate3, JpegQuality, PngLevel, Resolution3, Size, Size3
+from precomp.info import (
+    CREATABLE_DATA_TYPES,
+    Coordinate3,
+    CorrelatedDims,
+    FpzipPrecision,
+    JpegQuality,
+    JxlDecodingSpeed,
+    JxlEffort,
+    JxlQuality,
+    PngLevel,
+    Resolution3,
+    Size,
+    Size3,
+    ZfpcNumber,
+)
 from precomp.volume.caching import CACHE_BYTES
 
 __all__ = ["CreateTable", "DefaultsTable", "PluginsTable", "VolumeTable"]
@@ -120,6 +134,14 @@ class CreateTable:
     compressed_segmentation_block_size: Size3 = (8, 8, 8)
     jpeg_quality: JpegQuality | None = None
     png_level: PngLevel | None = None
+    jxl_quality: JxlQuality | None = None
+    jxl_effort: JxlEffort | None = None
+    jxl_decodingspeed: JxlDecodingSpeed | None = None
+    fpzip_precision: FpzipPrecision | None = None
+    zfpc_rate: ZfpcNumber | None = None
+    zfpc_precision: ZfpcNumber | None = None
+    zfpc_tolerance: ZfpcNumber | None = None
+    zfpc_correlated_dims: CorrelatedDims | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -80,6 +80,10 @@ def scales() -> st.SearchStrategy[Json]:
         "compressed_segmentation_block_size": st.none() | sizes,
         "jpeg_quality": st.none() | st.integers(0, 100),
         "png_level": st.none() | st.integers(0, 9),
+        "jxl_quality": st.none() | st.integers(0, 100),
+        "fpzip_precision": st.none() | st.integers(2, 32),
+        "zfpc_tolerance": st.none() | st.floats(-1, 1),
+        "zfpc_correlated_dims": st.none() | st.lists(st.booleans(), min_size=4, max_size=4).filter(any),
     }
     return _objects(required, optional).map(_with_block_size)
 

@@ -23,7 +23,11 @@ from precomp.volume.options import Options
 __all__ = ["find_folder", "keep_info", "keep_provenance", "open_cache"]
 
 # What may change in a scale without making other chunks of those that are there.
-_HARMLESS = frozenset({"size", "resolution", "extra", "hidden", "jpeg_quality", "png_level"})
+_HARMLESS = frozenset(
+    {"size", "resolution", "extra", "hidden", "jpeg_quality", "png_level", "fpzip_precision"}
+    | {"jxl_quality", "jxl_effort", "jxl_decodingspeed"}
+    | {"zfpc_rate", "zfpc_precision", "zfpc_tolerance", "zfpc_correlated_dims"}
+)
 
 
 def open_cache(

@@ -1,7 +1,7 @@
 """CloudVolume: a Precomputed layer as something to index. A facade; it handles no bytes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 from numpy.typing import ArrayLike
 
@@ -171,9 +171,8 @@ class CloudVolume(Access, Documents, Segments):
         *,
         skeletons: str | bool | None = None,
         compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
-        jpeg_quality: int | None = None,
-        png_level: int | None = None,
         registry: Registry | None = None,
+        **settings: Unpack[create.EncodingSettings],
     ) -> dict[str, Any]:
         """Return the info of a new layer as a plain dict; nothing is written.
 
@@ -191,9 +190,10 @@ class CloudVolume(Access, Documents, Segments):
             factor: how much coarser each is than the one before, x, y, z.
             skeletons: folder of the skeletons; True is `skeletons`.
             compressed_segmentation_block_size: used by that encoding only.
-            jpeg_quality: 0 to 100, for `jpeg`.
-            png_level: 0 to 9, for `png`.
             registry: the plugins that the encoding is looked for in; None is all that are installed.
+            settings: jpeg_quality, png_level, jxl_quality, jxl_effort, jxl_decodingspeed, fpzip_precision,
+                zfpc_rate, zfpc_precision, zfpc_tolerance, zfpc_correlated_dims: for those encodings, see
+                "Encodings" in the docs.
 
         Raises ArgumentError, UnknownEncodingError, InfoError. Warns where Neuroglancer cannot show it.
         """
@@ -211,8 +211,7 @@ class CloudVolume(Access, Documents, Segments):
             compressed_segmentation_block_size=compressed_segmentation_block_size,
             max_mip=max_mip,
             factor=factor,
-            jpeg_quality=jpeg_quality,
-            png_level=png_level,
+            **settings,
         )
         model = InfoDocument(info, "create_new_info").model()
         warn_unviewable(check_scale(plugins.chosen(registry), model, 0, "create_new_info"))
