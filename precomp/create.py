@@ -28,6 +28,7 @@ from precomp.info import (
     ZfpcNumber,
 )
 from precomp.jsonio import plain, structure, unstructure
+from precomp.shards import fitted, sharded
 
 __all__ = ["EncodingSettings", "add_scale", "create_new_info", "reset_scales", "scale_key"]
 
@@ -83,6 +84,7 @@ def create_new_info(
     zfpc_precision: float | None = None,
     zfpc_tolerance: float | None = None,
     zfpc_correlated_dims: Sequence[bool] | None = None,
+    sharding: Any = None,
 ) -> dict[str, Any]:
     """Return the info of a new layer as a plain dict; nothing is written.
 
@@ -112,6 +114,9 @@ def create_new_info(
         zfpc_precision: bit planes that are kept.
         zfpc_tolerance: the largest error of a voxel.
         zfpc_correlated_dims: four, whether voxels resemble their neighbours along x, y, z and channel.
+        sharding: True chooses one for each scale, which `VolumeInfo.shard_layout` explains. A dict of
+            `shard_bytes` or `memory` does so with other aims than those of `precomp.shard_layout`. A
+            ShardingSpec, or its JSON, holds for every scale. None, False: each chunk is an object.
 
     Raises ArgumentError, naming the argument.
 
@@ -152,7 +157,7 @@ def create_new_info(
         mesh=_folder("mesh", mesh),
         skeletons=_folder("skeletons", skeletons),
     )
-    return cast(dict[str, Any], unstructure(info))
+    return cast(dict[str, Any], unstructure(sharded(info, sharding)))
 
 
 def add_scale(
@@ -165,6 +170,8 @@ def add_scale(
         factor: x, y, z in whole numbers, against mip 0.
         encoding: of the new scale; None takes that of mip 0.
         chunk_size: voxels of a chunk; None takes those of mip 0.
+
+    Where mip 0 is sharded, so is the new scale, with the same number of chunks to a shard.
 
     Raises InfoError where `info` is not valid and ArgumentError where an argument is not.
 
@@ -180,6 +187,7 @@ def add_scale(
         base = attrs.evolve(base, chunk_sizes=(_argument("chunk_size", chunk_size, Size3),))
     name = base.encoding_name if encoding is None else _name("encoding", encoding)
     new = _coarser(base, _argument("factor", factor, Size3), name)
+    new = attrs.evolve(new, sharding=fitted(base, new))
     entry = unstructure(new)
     for mip, scale in enumerate(scales):
         if all(map(math.isclose, scale.resolution, new.resolution)):

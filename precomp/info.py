@@ -15,6 +15,7 @@ import attrs
 import numpy as np
 
 from precomp.errors import did_you_mean
+from precomp.shard_layout import ShardLayout
 
 __all__ = [
     "CREATABLE_DATA_TYPES",
@@ -265,3 +266,18 @@ class VolumeInfo:
     def dtype(self) -> np.dtype[Any]:
         """The numpy dtype of a voxel, in native byte order; `dtype.name` is the data type in lower case."""
         return np.dtype(self.data_type.lower())
+
+    def shard_layout(self, mip: int) -> ShardLayout | None:
+        """What the sharding of a scale amounts to, as text with its reasons; None where it has none."""
+        scale = self.scales[mip]
+        spec, (cx, cy, cz), (nx, ny, nz) = scale.sharding, scale.chunk_size, scale.size
+        if spec is None:
+            return None
+        return ShardLayout(
+            (-(-nx // cx), -(-ny // cy), -(-nz // cz)),
+            cx * cy * cz * self.num_channels * self.dtype.itemsize,
+            spec.preshift_bits,
+            spec.minishard_bits,
+            spec.shard_bits,
+            spec.hash != "identity",
+        )

@@ -142,6 +142,7 @@ class CreateTable:
     zfpc_precision: ZfpcNumber | None = None
     zfpc_tolerance: ZfpcNumber | None = None
     zfpc_correlated_dims: CorrelatedDims | None = None
+    sharding: bool | dict[str, Any] | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -171,6 +171,7 @@ class CloudVolume(Access, Documents, Segments):
         *,
         skeletons: str | bool | None = None,
         compressed_segmentation_block_size: Sequence[int] = (8, 8, 8),
+        sharding: Any = None,
         registry: Registry | None = None,
         **settings: Unpack[create.EncodingSettings],
     ) -> dict[str, Any]:
@@ -190,6 +191,7 @@ class CloudVolume(Access, Documents, Segments):
             factor: how much coarser each is than the one before, x, y, z.
             skeletons: folder of the skeletons; True is `skeletons`.
             compressed_segmentation_block_size: used by that encoding only.
+            sharding: True chooses one (see docs/sharding.md); a ShardingSpec, its JSON, or aims.
             registry: the plugins that the encoding is looked for in; None is all that are installed.
             settings: jpeg_quality, png_level, jxl_quality, jxl_effort, jxl_decodingspeed, fpzip_precision,
                 zfpc_rate, zfpc_precision, zfpc_tolerance, zfpc_correlated_dims: for those encodings, see
@@ -212,6 +214,7 @@ class CloudVolume(Access, Documents, Segments):
             max_mip=max_mip,
             factor=factor,
             **settings,
+            sharding=sharding,
         )
         model = InfoDocument(info, "create_new_info").model()
         warn_unviewable(check_scale(plugins.chosen(registry), model, 0, "create_new_info"))

@@ -12,10 +12,11 @@ from precomp.engine.shards.store import ShardedStore, ShardGroup
 from precomp.engine.workers import Listed, for_each
 from precomp.grid import ChunkGrid, ChunkRef, Plan
 from precomp.info import VolumeInfo
+from precomp.interfaces import Blob
 from precomp.progress import Tick
 from precomp.volume.scale_io import chunk_bytes
 
-__all__ = ["delete", "open_shards", "stored"]
+__all__ = ["delete", "fill", "open_shards", "stored"]
 
 
 def open_shards(
@@ -72,3 +73,40 @@ def delete(
             tick(len(group.refs))
 
     for_each(Listed(shards.by_shard(plan)), lambda: remove, workers)
+
+
+def fill(
+    objects: Objects,
+    shards: ShardedStore,
+    plan: Plan,
+    key_there: Callable[[ChunkRef], str],
+    chunk: Callable[[ChunkRef], Blob | None],
+    cache_control: str | None,
+    workers: int,
+    tick: Tick | None,
+) -> None:
+    """Store chunks from elsewhere, shard by shard.
+
+    Args:
+        objects: a cache on the local disk, or the shards themselves.
+        shards: where the chunks go.
+        plan: the chunks, by their keys elsewhere.
+        key_there: gives the key of each here.
+        chunk: gives its object; None removes it here.
+        cache_control: of the shards.
+        workers: threads.
+        tick: called with the number of chunks done.
+    """
+
+    def put(group: tuple[int, list[ChunkRef]]) -> None:
+        shard, refs = group
+        chunks = {key_there(ref): chunk(ref) for ref in refs}
+        with shards.told(objects, chunks):
+            shards.put_all(shard, chunks, cache_control)
+        if tick is not None:
+            tick(len(refs))
+
+    groups: dict[int, list[ChunkRef]] = {}
+    for ref in plan.refs():
+        groups.setdefault(shards.shard_of(key_there(ref)), []).append(ref)
+    for_each(Listed(groups.items()), lambda: put, workers)

@@ -19,6 +19,7 @@ from precomp.geometry import Bbox
 from precomp.grid import ChunkRef
 from precomp.interfaces import Blob
 from precomp.progress import Tick, progress_bar
+from precomp.shard_layout import SHARD_BYTES
 from precomp.volume import voxels
 from precomp.volume.box_io import BoxIO
 from precomp.volume.indexing import triple
@@ -121,12 +122,17 @@ def _copy_objects(
     recompress: bool,
     tick: Tick | None,
 ) -> None:
-    writer = make_writer(there, target._settings, target._layer) if recompress else None
+    # In shards chunks are compressed as the target's info says, whatever its options say.
+    writer = None
+    if recompress and there.shards is None:
+        writer = make_writer(there, target._settings, target._layer)
     cache, content_type = cache_control(target.cdn_cache), _content_type(there)
     prefix, new_prefix = f"{here.grid.folder}/", f"{there.grid.folder}/"
 
-    def copy_one(ref: ChunkRef) -> None:
-        key = new_prefix + ref.key[len(prefix) :]
+    def key_there(ref: ChunkRef) -> str:
+        return new_prefix + ref.key[len(prefix) :]
+
+    def copy_of(ref: ChunkRef) -> Blob | None:
         blob = here.objects.store.get(ref.key)
         if blob is None:
             if not source.fill_missing:
@@ -134,15 +140,25 @@ def _copy_objects(
                     f"{ref.key}: the chunk is not stored in {source.cloudpath}; "
                     "set fill_missing=True to leave it out of the copy"
                 )
-            there.objects.store.delete([key])
-            return
+            return None
         if writer is not None:
-            copy_of = writer.compressed(here.objects.plain(ref.key, blob, here.reader.limit(ref)))
-        else:
-            copy_of = Blob(blob.data, blob.content_encoding, blob.content_type or content_type, cache)
-        there.objects.store.put(key, copy_of)
+            return writer.compressed(here.objects.plain(ref.key, blob, here.reader.limit(ref)))
+        return Blob(blob.data, blob.content_encoding, blob.content_type or content_type, cache)
 
-    for_each(voxels.plan_box(here, box), lambda: copy_one, source._workers(here, there), tick)
+    def copy_one(ref: ChunkRef) -> None:
+        blob = copy_of(ref)
+        if blob is None:
+            there.objects.store.delete([key_there(ref)])
+        else:
+            there.objects.store.put(key_there(ref), blob)
+
+    workers, plan = source._workers(here, there), voxels.plan_box(here, box)
+    if there.shards is None:
+        for_each(plan, lambda: copy_one, workers, tick)
+        return
+    from precomp.volume import sharded
+
+    sharded.fill(there.objects, there.shards, plan, key_there, copy_of, cache, workers, tick)
 
 
 def _content_type(io: ScaleIO) -> str | None:
@@ -155,9 +171,12 @@ def _content_type(io: ScaleIO) -> str | None:
 
 def _block(there: ScaleIO | BoxIO) -> NDArray[Any]:
     """How many voxels x, y, z to copy at a time."""
-    counts = list(_BLOCK)
+    counts, most = list(_BLOCK), _BLOCK_BYTES
+    if isinstance(there, ScaleIO) and there.shards is not None and max(there.shards.block) > 1:
+        # Each shard is read and written with every part of it: as much of one as may be at a time.
+        counts, most = list(there.shards.block), SHARD_BYTES
     nbytes = math.prod(there.grid.chunk) * there.info.num_channels * there.dtype.itemsize
-    while max(counts) > 1 and nbytes * math.prod(counts) > _BLOCK_BYTES:
+    while max(counts) > 1 and nbytes * math.prod(counts) > most:
         counts[counts.index(max(counts))] //= 2
     return np.array(there.grid.chunk) * counts
 

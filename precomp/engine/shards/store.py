@@ -1,6 +1,7 @@
 """A sharded scale as a store of chunks under their ordinary keys."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,25 @@ class ShardedStore:
     def packed(self) -> str | None:
         """How each chunk is compressed, a Content-Encoding token."""
         return "gzip" if self._packed else None
+
+    @property
+    def block(self) -> tuple[int, int, int]:
+        """How many chunks along x, y, z lie in one shard; 1 where a hash spreads them."""
+        spec = self.reader.form.locator.spec
+        if spec.hash != "identity":
+            return 1, 1, 1
+        return self.cells.code.block(spec.preshift_bits + spec.minishard_bits)
+
+    def shard_of(self, key: str) -> int:
+        """Return the number of a chunk's shard."""
+        return self.reader.form.locator.locate(self.cells.id_of(key))[0]
+
+    @staticmethod
+    def told(objects: Objects, keys: Iterable[str]) -> AbstractContextManager[None]:
+        """Hold while chunks are written past `objects`: tells a cache on the local disk, if that is one."""
+        writing = getattr(objects.store, "writing", None)
+        told: AbstractContextManager[None] = nullcontext() if writing is None else writing(keys)
+        return told
 
     def within(self, key: str) -> str:
         """Name a chunk's shard and minishard, for errors."""

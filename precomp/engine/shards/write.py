@@ -1,7 +1,6 @@
 """An array into the chunks of a sharded scale, shard by shard."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import attrs
@@ -72,7 +71,7 @@ class ShardWriter:
             encoding, joining = Scratch(), Scratch()
 
             def store(group: ShardGroup) -> None:
-                with self._told(group.refs):
+                with self.shards.told(self.objects, [ref.key for ref in group.refs]):
                     self._store(group, voxels, channels, helpers, anew, encoding, joining)
                 if tick is not None:
                     tick(len(group.refs))
@@ -85,13 +84,6 @@ class ShardWriter:
         for ref, stored in zip(group.refs, self.shards.stored_of(group).tolist(), strict=True):
             if not stored and (channels is not None or not ref.whole):
                 raise self.chunks.missing(ref)
-
-    def _told(self, refs: list[ChunkRef]) -> AbstractContextManager[None]:
-        """Tell a cache on the local disk."""
-        writing = getattr(self.objects.store, "writing", None)
-        told: AbstractContextManager[None]
-        told = nullcontext() if writing is None else writing([ref.key for ref in refs])
-        return told
 
     def _store(
         self,
