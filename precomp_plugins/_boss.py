@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["BossChannel"]
 
 _REQUEST_BYTES = 64 * 2**20  # of voxels; the service refuses 500 MB, and each thread has one in memory
+_DEADLINE = 300.0  # seconds; a large part over a slow line takes more than objects of stores do
 _MOST_IDS = 200  # in an address, which has 8,000 characters at most on usual servers
 
 
@@ -46,8 +47,8 @@ class BossChannel:
         collection, experiment, channel = names
         self.workers = options.concurrency
         self._place, self._options = str(path), options
-        self._policy = RetryPolicy(options.max_attempts, options.timeout)
-        self._session = Session(find_login(str(path), options), max(options.concurrency, 16))
+        self._policy = RetryPolicy(options.max_attempts, options.timeout, _DEADLINE)
+        self._session = Session(find_login(path, options), max(options.concurrency, 16))
         self._resources = Resources(str(path), self._session, self._policy, (collection, experiment, channel))
         # For the address alone: intern wants to know no more of it.
         self._resource = ChannelResource(channel, collection, experiment)

@@ -24,7 +24,7 @@ def pack(voxels: NDArray[Any]) -> bytes:
     return packed
 
 
-def unpack(body: bytearray, out: NDArray[Any], what: str) -> None:
+def unpack(body: bytes, out: NDArray[Any], what: str) -> None:
     """Decompress into an array in C order.
 
     Its header is looked at first, since blosc believes it. Raises ChunkDecodeError, naming `what`, where it
@@ -41,7 +41,7 @@ def unpack(body: bytearray, out: NDArray[Any], what: str) -> None:
             f"holds {plain}; open the volume anew, as the channel seems to be another one now"
         )
     try:
-        done = blosc.decompress_ptr(bytes(body), out.ctypes.data)
+        done = blosc.decompress_ptr(body, out.ctypes.data)
     except Exception as error:  # blosc has an error of its own for all that it finds
         raise TransientError(f"the answer is damaged: {error}") from error
     if done != out.nbytes:

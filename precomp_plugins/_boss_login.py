@@ -11,6 +11,7 @@ import attrs
 from precomp import credentials
 from precomp.credentials import Secret
 from precomp.errors import CredentialsError
+from precomp.interfaces import CloudPath
 
 if TYPE_CHECKING:
     from precomp_plugins.boss import BossOptions
@@ -45,8 +46,8 @@ class Login:
         return "the public token" if self.token == PUBLIC else f"the token of {self.origin}"
 
 
-def find_login(place: str, options: "BossOptions") -> Login:
-    """Return who asks for the layer `place`.
+def find_login(path: CloudPath, options: "BossOptions") -> Login:
+    """Return who asks for a layer.
 
     `secrets=` first, the option `token`, the files of precomp.credentials, intern's own file, its environment
     variables. A token is never sent to another host than the one that it was found with: where the option
@@ -54,22 +55,22 @@ def find_login(place: str, options: "BossOptions") -> Login:
     left, and for a token or host that cannot be one.
     """
     if options.secrets is not None:
-        secret = credentials.find("boss", given=options.secrets)
+        secret = credentials.find("boss", path.bucket, options.secrets)
         assert secret is not None
         return _checked(_of_secret(secret, options), options)
     if options.token is not None:
         given = Login(options.protocol or "https", options.host or _HOST, options.token, "the option token")
         return _checked(given, options)
     passed = []
-    for login in _found(options):
+    for login in _found(path.bucket, options):
         if options.host is None or login.host == options.host:
             return _checked(login, options)
         passed.append(f"{login.origin} has a token for {login.host}, and not for {options.host}")
-    raise CredentialsError(_nothing_found(place, passed))
+    raise CredentialsError(_nothing_found(path, passed))
 
 
-def _found(options: "BossOptions") -> Iterator[Login]:
-    secret = credentials.find("boss")
+def _found(collection: str, options: "BossOptions") -> Iterator[Login]:
+    secret = credentials.find("boss", collection)
     if secret is not None:
         yield _of_secret(secret, options)
     login = _of_intern()
@@ -140,8 +141,8 @@ def _checked(login: Login, options: "BossOptions") -> Login:
     return login
 
 
-def _nothing_found(place: str, passed: list[str]) -> str:
-    files = [f"the file {path}" for path in credentials.places("boss")]
+def _nothing_found(path: CloudPath, passed: list[str]) -> str:
+    files = [f"the file {file}" for file in credentials.places("boss", path.bucket)]
     places = [
         "secrets=",
         "the option token",
@@ -151,6 +152,6 @@ def _nothing_found(place: str, passed: list[str]) -> str:
     ]
     told = f" ({'; '.join(passed)})" if passed else ""
     return (
-        f"{place}: no token was found in any of: {'; '.join(places)}{told}; put protocol, "
+        f"{path}: no token was found in any of: {'; '.join(places)}{told}; put protocol, "
         f"host and token into the first, or set the option token = {PUBLIC!r} for public channels of {_HOST}"
     )

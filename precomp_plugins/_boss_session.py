@@ -1,5 +1,6 @@
 """Requests to the BOSS: intern makes them, this sends them, with timeouts, and reads all of the answer."""
 
+import io
 import json
 import os
 import time
@@ -28,7 +29,7 @@ class Answer(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    body: bytearray
+    body: bytes
 
     @property
     def code(self) -> int | None:
@@ -152,18 +153,18 @@ class Session:
         return StoreError(f"{start}; {hint}")
 
 
-def _body(response: requests.Response, limits: Limits, most: int) -> bytearray:
-    body = bytearray()
+def _body(response: requests.Response, limits: Limits, most: int) -> bytes:
+    body, size = io.BytesIO(), 0  # whose bytes are not copied in the end
     for piece in response.raw.stream(_PIECE, decode_content=True):
-        body += piece
-        if len(body) > most:
+        size += body.write(piece)
+        if size > most:
             raise StoreError(f"the BOSS sent more than {most} bytes, which is more than there can be")
         if time.monotonic() > limits.until:
-            raise TransientError(f"the answer was too slow: {len(body)} bytes came in time")
+            raise TransientError(f"the answer was too slow: {size} bytes came in time")
     expected = response.headers.get("content-length")
-    if expected is not None and "content-encoding" not in response.headers and len(body) != int(expected):
-        raise TransientError(f"the answer broke off: {len(body)} of {expected} bytes came")
-    return body
+    if expected is not None and "content-encoding" not in response.headers and expected != str(size):
+        raise TransientError(f"the answer broke off: {size} of {expected} bytes came")
+    return body.getvalue()
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

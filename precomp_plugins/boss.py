@@ -5,6 +5,7 @@ itself has no timeout, tries nothing again, does not notice a body that is cut s
 and sends nothing at all where the sum of an array is 0, as of a uint64 array that wraps.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -17,6 +18,11 @@ from precomp.interfaces import CloudPath, SupportsCutout
 __all__ = ["BossOptions", "open_service", "precomp_register_protocols"]
 
 _INSTALL = "pip install 'precomp[boss]'"
+
+
+def _name(_: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
+    if value is not None and not re.fullmatch(r"[\w-]+", value):  # it becomes a part of an address
+        raise ValueError(f"{field.name}: expected a name of letters, digits, _ and -")
 
 
 @attrs.frozen
@@ -41,7 +47,7 @@ class BossOptions:
     host: str | None = None
     token: str | None = attrs.field(default=None, repr=False)
     t: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(0)))
-    coord_frame: str | None = None
+    coord_frame: str | None = attrs.field(default=None, validator=_name)
     max_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     timeout: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     concurrency: int = attrs.field(default=4, validator=attrs.validators.ge(1))

@@ -311,7 +311,7 @@ def put_intern(home: Path, text: str) -> str:
 
 
 def find(**given: Any) -> Login:
-    return find_login("boss://a/b/c", BossOptions(**given))
+    return find_login(CloudPath("boss", "a", "b/c"), BossOptions(**given))
 
 
 class TestPlaces:
@@ -323,6 +323,10 @@ class TestPlaces:
         )
         path = put_intern(home, INTERN.format("intern-hunter2"))
         assert find() == Login("https", "b.org", "intern-hunter2", path)
+        own = home / ".cloudvolume/secrets/a-boss-secret.json"
+        own.parent.mkdir(parents=True)
+        own.write_text(json.dumps({**FILE, "host": "own.org"}))
+        assert find() == Login("http", "own.org", "file-hunter2", str(own))
         path = put_file(home)
         assert find() == Login("http", "a.org", "file-hunter2", path)
         assert find(protocol="https") == Login("https", "a.org", "file-hunter2", path)
