@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precomp import CloudVolume, Vec, VolumeFactory, open_volume
+from precomp.create import EncodingSettings
 from precomp.errors import (
     ArgumentError,
     CloudPathError,
@@ -198,8 +199,9 @@ def test_every_argument_of_create_new_info_can_stand_in_a_config() -> None:
     arguments = {
         name: attrs.NOTHING if one.default is inspect.Parameter.empty else one.default
         for name, one in parameters.items()
-        if name != "registry"
+        if name not in ("registry", "settings")
     }
+    arguments |= dict.fromkeys(EncodingSettings.__annotations__)
     assert {field.name: field.default for field in attrs.fields(CreateTable)} == arguments
 
 
