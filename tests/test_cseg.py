@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import ChunkSpec
+from precomp_plugins.codecs import _cseg_library
+from precomp_plugins.codecs import compressed_segmentation as module
 from precomp_plugins.codecs.compressed_segmentation import CompressedSegmentation
 
 Array = NDArray[Any]
@@ -174,3 +176,25 @@ def test_boxes_of_grids_of_every_kind() -> None:
             part = np.ones_like(chunk[box])
             codec.decode_into(data, spec, box, part)
             assert np.array_equal(part, chunk[box])
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+def test_the_packages_own_way_is_the_same(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function within is an optimization; the wrapper around it serves where it is not found."""
+    chunk = labels_of((19, 18, 17, 2), dtype, 9)
+    codec, spec = CompressedSegmentation(), spec_of(chunk)
+    data, box = codec.encode(chunk), np.s_[3:9, 8:16, ::2, :]
+    for found in (_cseg_library.decoder, lambda size: None):
+        monkeypatch.setattr(module, "decoder", found)
+        assert np.array_equal(codec.decode(data, spec), chunk)
+        part = np.zeros_like(chunk[box])
+        codec.decode_into(data, spec, box, part)
+        assert np.array_equal(part, chunk[box])
+
+
+def test_the_function_within_is_found_and_judged() -> None:
+    """In the builds that this is tested with; one that decodes wrongly is not used."""
+    for size in (4, 8):
+        decode = _cseg_library.decoder(size)
+        assert decode is not None
+        assert not _cseg_library._is_right(lambda *arguments: None, size)

@@ -67,16 +67,16 @@ class Channel(NamedTuple):
         """Whether a block has indices of 32 bits."""
         return bool((self.heads[..., 0] >> 24 == 32).any())
 
-    def stream(self) -> bytes:
-        """Return a stream of these blocks alone: their headers before all that headers point to.
+    def body(self) -> Words:
+        """Return the words of these blocks alone: their headers before all that headers point to.
 
         Both offsets become smaller by the headers that are left out.
         """
         heads = self.heads.reshape(-1, 2)
         if len(heads) == self.total:
-            return b"\1\0\0\0" + self.words.data
+            return self.words
         fewer = heads - np.uint32(2 * (self.total - len(heads)))
-        return b"".join((b"\1\0\0\0", fewer.data, self.words[2 * self.total :].data))
+        return np.concatenate([fewer.reshape(-1), self.words[2 * self.total :]])
 
     def indices(self, place: Triple) -> NDArray[np.int64]:
         """Unpack the indices of a block (x, y, z), without the padding at the chunk's edge."""

@@ -17,6 +17,7 @@ from precomp.errors import ArgumentError
 from precomp.hookspecs import CodecPlugin, hookimpl
 from precomp.info import Scale, VolumeInfo
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._cseg_library import decoder
 from precomp_plugins.codecs._cseg_stream import Channel, Triple, channel_words, open_channel
 from precomp_plugins.codecs._need import need
 
@@ -94,20 +95,28 @@ class CompressedSegmentation:
         words = channel_words(data, channels)
         for number, c in enumerate(places[3]):
             channel = open_channel(words[c], (x, y, z), self.block, spec.dtype.itemsize // 4, blocks)
-            out[..., number] = _decoded(channel, spec.dtype)[inside]
+            target = out[..., number]
+            if target.shape == channel.size:
+                _decode(channel, target)
+            else:
+                labels = np.empty(channel.size, spec.dtype, order="F")
+                _decode(channel, labels)
+                target[...] = labels[inside]
 
 
-def _decoded(channel: Channel, dtype: np.dtype[Any]) -> NDArray[Any]:
+def _decode(channel: Channel, out: NDArray[Any]) -> None:
+    """Decode all blocks of a channel that was checked."""
     if channel.wide:
-        out = np.empty(channel.size, dtype, order="F")
         channel.decode(out)
-        return out
+        return
+    decode = decoder(out.itemsize)
+    if decode is not None and out.flags.aligned and not any(step % out.itemsize for step in out.strides):
+        decode(channel.body(), channel.size, channel.block, out)
+        return
     import compressed_segmentation
 
-    labels: NDArray[Any] = compressed_segmentation.decompress(
-        channel.stream(), channel.size, dtype, channel.block, order="F"
-    )
-    return labels
+    stream = b"\1\0\0\0" + channel.body().data
+    out[...] = compressed_segmentation.decompress(stream, channel.size, out.dtype, channel.block, order="F")
 
 
 def _build(info: VolumeInfo, scale: Scale) -> CompressedSegmentation:
