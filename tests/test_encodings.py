@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import crackle
 import numpy as np
 import pytest
 import tensorstore
@@ -12,6 +13,8 @@ from volumes import noise
 
 from precomp import CloudVolume
 from precomp.errors import ArgumentError, ChunkDecodeError, InfoError, PrecompWarning
+from precomp.interfaces import ChunkSpec
+from precomp_plugins.codecs.crackle import Crackle
 
 # No axis is a multiple of the chunk.
 SIZE = (37, 29, 11)
@@ -171,6 +174,18 @@ def test_a_damaged_chunk_is_named_and_the_others_are_read(tmp_path: Path, encodi
     with pytest.raises(ChunkDecodeError, match=f"8_8_40/{name}.*{encoding}"):
         vol[-21:-5, 5:15, -3:4]
     assert np.asarray(vol[-5:16, 5:34, -3:8]).mean() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_crackle_reads_streams_of_arrays_in_every_order(order: Any) -> None:
+    """cloud-volume's are in C order."""
+    labels = np.array(noise((9, 8, 7), "uint32") % 5, order=order)
+    data, spec = crackle.compress(labels), ChunkSpec((9, 8, 7, 1), labels.dtype)
+    assert np.array_equal(Crackle().decode(data, spec)[..., 0], labels)
+    box = np.s_[1:5, 2:8:2, 3:6, 0:1]
+    part = np.zeros((4, 3, 3, 1), labels.dtype)
+    Crackle().decode_into(data, spec, box, part)
+    assert np.array_equal(part[..., 0], labels[box[:3]])
 
 
 @pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")

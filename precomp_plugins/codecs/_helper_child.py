@@ -22,12 +22,13 @@ _LEAST_SPEED = 2e6  # bytes in a second, a tenth of what the slowest decoder doe
 
 def _crackle() -> Callable[..., Any]:
     import crackle
+    import numpy as np
 
     def decode(data: bytes, z: tuple[int, int], shape: list[int]) -> Any:
         labels = crackle.codec.decompress_range(data, *z, 1)
         if list(labels.shape) != shape:
             raise ValueError(f"crackle: expected {shape}, found {labels.shape}")
-        return labels.T
+        return np.ascontiguousarray(labels.T)  # what was an array in C order is stored and returned as one
 
     return decode
 
