@@ -56,7 +56,7 @@ def make_sharded(
     """A committed, empty sharded volume."""
     info = CloudVolume.create_new_info(
         channels,
-        "image",
+        "segmentation" if encoding == "compressed_segmentation" else "image",
         dtype,
         encoding,
         (8, 8, 40),

@@ -14,6 +14,7 @@ PAGES = [
     "docs/index.md",
     "docs/guide.md",
     "docs/encodings.md",
+    "docs/sharding.md",
     "docs/config.md",
     "docs/cache.md",
     "docs/gs.md",

@@ -12,7 +12,7 @@ import numpy as np
 from precomp.engine.scratch import Scratch
 from precomp.engine.shards.ids import by_value
 from precomp.engine.shards.index import Contents, Format
-from precomp.errors import StoreError
+from precomp.errors import UnsupportedError
 from precomp.interfaces import Buffer
 
 __all__ = ["Gathered", "Parts", "build", "finish", "join", "take_apart"]
@@ -43,9 +43,9 @@ class Parts(NamedTuple):
 
 
 def check_size(form: Format, place: str) -> None:
-    """Raise StoreError where shards have so large an index that they cannot be written."""
+    """Raise UnsupportedError where shards have so large an index that they cannot be written."""
     if form.locator.index_length > LARGEST_INDEX:
-        raise StoreError(
+        raise UnsupportedError(
             f"{place}: each shard begins with an index of 2**{form.locator.spec.minishard_bits} minishards, "
             f"{form.locator.index_length:,} bytes, which this version reads but does not write; choose fewer "
             "minishard_bits"

@@ -54,8 +54,8 @@ def rewrite(
         cache_control: of the file.
         scratch: memory for the new shard.
 
-    Raises UnsupportedError for a shard in the old form, ChunkDecodeError for a damaged one (it is left as it
-    is), and StoreError.
+    Raises UnsupportedError for a shard in the old form and for one with too large an index, ChunkDecodeError
+    for a damaged one (it is left as it is), and StoreError.
     """
     objects, form, key = reader.objects, reader.form, reader.key(shard)
     check_size(form, objects.where(key))

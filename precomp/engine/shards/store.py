@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.engine.objects import Objects
-from precomp.engine.scratch import Scratch
 from precomp.engine.shards.build import Parts
 from precomp.engine.shards.cells import Cells
 from precomp.engine.shards.ids import Ids, by_value
@@ -201,11 +200,7 @@ class ShardedStore:
         rewrite(self.reader, shard, lambda old, version: Edit((), set(numbers)))
 
     def put_all(
-        self,
-        shard: int,
-        chunks: Mapping[str, Blob | None],
-        cache_control: str | None = None,
-        scratch: Scratch | None = None,
+        self, shard: int, chunks: Mapping[str, Blob | None], cache_control: str | None = None
     ) -> None:
         """Store chunks of one shard at once; None removes one."""
         new = {
@@ -213,7 +208,7 @@ class ShardedStore:
         }
         gone = {self.cells.id_of(key) for key, blob in chunks.items() if blob is None}
         edit = Edit([Parts.of(new)] if new else [], gone)
-        rewrite(self.reader, shard, lambda old, version: edit, cache_control=cache_control, scratch=scratch)
+        rewrite(self.reader, shard, lambda old, version: edit, cache_control=cache_control)
 
     def stored(self, key: str, blob: Blob) -> Buffer:
         """Return a chunk's bytes as they are stored in a shard."""
