@@ -67,3 +67,10 @@ def test_helpers_end_with_the_process(end: str) -> None:
         subprocess.run(["sleep", "0.1"], check=True)
     else:
         raise AssertionError("the helper is still there")
+
+
+def test_a_helper_that_does_not_start_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_helper, "_idle", {})
+    monkeypatch.setattr(sys, "path", [])  # nothing is found there
+    with pytest.raises(ImportError, match="the helper process of fpzip does not start"):
+        _helper.decode_outside("fpzip", STREAM, CHUNK.nbytes, shape=SPEC.shape)

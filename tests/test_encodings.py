@@ -15,6 +15,7 @@ from precomp import CloudVolume
 from precomp.errors import ArgumentError, ChunkDecodeError, InfoError, PrecompWarning
 from precomp.interfaces import ChunkSpec
 from precomp_plugins.codecs.crackle import Crackle
+from precomp_plugins.codecs.zfpc import Zfpc
 
 # No axis is a multiple of the chunk.
 SIZE = (37, 29, 11)
@@ -211,6 +212,11 @@ def test_settings_are_checked_as_arguments_and_in_the_info(
     info["scales"][0] |= fields
     with pytest.raises(InfoError, match=next(iter(fields)).split("_")[0]):
         CloudVolume("mem://bucket/dataset/settings", info=info)
+
+
+def test_zfpc_says_when_a_chunk_is_too_long() -> None:
+    with pytest.raises(ArgumentError, match=r"zfpc: a chunk of shape \(4097, 1, 1, 1\) is too long"):
+        Zfpc().encode(np.zeros((4097, 1, 1, 1), np.float32))
 
 
 @pytest.mark.filterwarnings("ignore:Neuroglancer cannot show")

@@ -53,6 +53,11 @@ class _Helper:
         self.fresh = True  # its worker has not decoded anything yet
         for pipe in (self._to, self._from):
             _widen(pipe)
+        try:
+            self._read(1, _TIMEOUT)
+        except _GoneError as error:  # that is no fault of the data
+            self.close()
+            raise ImportError(f"the helper process of {decoder} does not start") from error
 
     def ask(self, facts: bytes, data: Buffer, wanted: int) -> tuple[int, bytearray]:
         """Return the status and the voxels, or the reason of the refusal. Raises _GoneError."""
@@ -100,7 +105,7 @@ def decode_outside(decoder: str, data: Buffer, size: int, **facts: Any) -> bytea
     """Return what `decoder` of the helper makes of the data: the voxels' bytes in Fortran order.
 
     `size`: how many bytes those are. Raises ValueError where the helper refuses the data or dies of it, and
-    so does one that has seen nothing else.
+    so does one that has seen nothing else; ImportError where none can be started.
     """
     text = json.dumps(facts).encode()
     with _lock:

@@ -16,6 +16,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from precomp.errors import ArgumentError
 from precomp.hookspecs import CodecPlugin, hookimpl
 from precomp.info import Scale, VolumeInfo
 from precomp.interfaces import Buffer, ChunkSpec
@@ -59,14 +60,20 @@ class Zfpc:
         return next((mode for mode, value in modes if value >= 0), _REVERSIBLE)
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
-        """Return the container."""
+        """Return the container; ArgumentError where the chunk is too long for a zfp stream."""
         import zfpy
 
         settings = {"tolerance": self.tolerance, "precision": self.precision, "rate": self.rate}
-        streams = [
-            zfpy.compress_numpy(np.asfortranarray(chunk[place]), write_header=True, **settings)
-            for place in _places(chunk.shape, self.correlated)
-        ]
+        try:
+            streams = [
+                zfpy.compress_numpy(np.asfortranarray(chunk[place]), write_header=True, **settings)
+                for place in _places(chunk.shape, self.correlated)
+            ]
+        except RuntimeError as error:  # of headers without room for the size, nothing else
+            raise ArgumentError(
+                f"zfpc: a chunk of shape {chunk.shape} is too long for a zfp stream ({error}), which has at "
+                "most 4096 voxels along each of four axes, 65536 of three; choose a smaller chunk_size"
+            ) from error
         correlated = sum(1 << axis for axis, is_so in enumerate(self.correlated) if is_so)
         header = _HEADER.pack(b"zfpc", 0, _FLOAT32 | self._mode << 3, *chunk.shape, correlated)
         numbers = [_HEADER.size + 8 * (1 + len(streams)), *map(len, streams)]
