@@ -23,6 +23,7 @@ def decodes() -> bool:
 
 
 def test_threads_decode_at_once_and_helpers_are_kept() -> None:
+    _helper._close_all()  # those of other tests
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(lambda _: decodes(), range(40)))
     before = [helper.process.pid for helper in _helper._idle["fpzip"]]
