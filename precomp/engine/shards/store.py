@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from precomp.grid import ChunkRef, Plan
 from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
 
 __all__ = ["ShardGroup", "ShardedStore"]
+
+_FEW = 64  # chunks
 
 
 class ShardGroup(NamedTuple):
@@ -132,6 +135,8 @@ class ShardedStore:
     def by_shard(self, plan: Plan, start: int = 0, stop: int | None = None) -> list[ShardGroup]:
         """Return the chunks number `start` to `stop` (exclusive) of a plan, by shards."""
         refs = list(plan.refs(start, stop))
+        if len(refs) <= _FEW:
+            return self._few_by_shard(refs)
         ids = self.cells.ids_of(ref.key for ref in refs)
         order = ids.argsort()
         return [
@@ -139,6 +144,19 @@ class ShardedStore:
             for shard, places in by_value(self.reader.form.locator.locate_all(ids[order])[0])
             for chosen in [order[places]]
         ]
+
+    def _few_by_shard(self, refs: Sequence[ChunkRef]) -> list[ShardGroup]:
+        """The same for so few that arrays cost more than they bring."""
+        locate, groups = self.reader.form.locator.locate, dict[int, list[tuple[int, ChunkRef]]]()
+        for ref in refs:
+            number = self.cells.id_of(ref.key)
+            groups.setdefault(locate(number)[0], []).append((number, ref))
+        found = []
+        for shard, pairs in groups.items():
+            pairs.sort(key=itemgetter(0))
+            ids = np.array([number for number, _ in pairs], np.uint64)
+            found.append(ShardGroup(shard, ids, [ref for _, ref in pairs]))
+        return found
 
     def stored_of(self, group: ShardGroup) -> NDArray[np.bool_]:
         """Tell which chunks of a group are stored, as it is now."""
