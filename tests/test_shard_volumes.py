@@ -442,6 +442,17 @@ def test_a_chunk_larger_than_any_is_not_fetched(tmp_path: Path) -> None:
             vol[box]
 
 
+def test_an_edited_sharding_is_not_read_with_indices_of_the_old_one(tmp_path: Path) -> None:
+    vol = make_sharded(tmp_path / "ds" / "a", sharding(1, 1), (64, 64, 16), fill_missing=True)
+    vol[...] = 1
+    assert (vol[...] == 1).all()
+    vol.info["scales"][0]["sharding"]["hash"] = MURMUR
+    with pytest.raises(ChunkDecodeError, match=r"belongs in minishard \d of shard 0: hash or bits"):
+        vol[...]
+    vol.info["scales"][0]["sharding"]["hash"] = "identity"
+    assert (vol[...] == 1).all()
+
+
 def test_a_damaged_shard_is_left_as_it_is(tmp_path: Path) -> None:
     vol = make_sharded(tmp_path / "ds" / "a", sharding(), (32, 16, 16))
     path = Path(tmp_path, "ds", "a", "8_8_40", "0.shard")

@@ -89,7 +89,8 @@ class ShardReader:
         self.objects, self.form, self.files = objects, form, Files(objects)
         self.gap = _GAP_NEAR if self.files.are_near else _GAP_FAR
         self._prefix = f"{folder}/" if folder else ""
-        self.cache, self._scope = cache, (objects.place, folder, form.locator.spec.minishard_bits)
+        # With all that the meaning of an index depends on, for infos may be edited.
+        self.cache, self._scope = cache, f"{objects.place}\n{folder}\n{form.locator.spec}\n{form.most}"
         self.is_new_form = False  # as soon as one `.shard` was met, nobody looks for two files any more
 
     def key(self, shard: int, suffix: str = ".shard") -> str:
