@@ -22,6 +22,7 @@ Tick: TypeAlias = Callable[[int], object]
 _Place: TypeAlias = tuple[int, int, tuple[ChunkRef, Minishard]]  # where a chunk begins and ends
 
 _PARTS = 32  # chunks of which parts are read with one look at the index
+_FEW = 16  # chunks for which arrays cost more than they bring
 _AT_ONCE = 2**15  # chunks that are looked up before any of them is read
 _RUN_NEAR, _RUN_FAR = 2**20, 2**23  # bytes; what is near stays in the processor's cache until it is decoded
 
@@ -79,6 +80,17 @@ class BatchReader:
         self, group: ShardGroup, out: NDArray[Any], fill: Any, tick: Tick | None, in_parts: bool
     ) -> Iterator[_Run]:
         """Find the chunks of one shard; what is missing is filled in at once."""
+        places = self._known(group) if len(group.refs) <= _FEW else None
+        if places is None:
+            places = self._found(group, out, fill, tick)
+        places.sort(key=lambda place: place[:2])
+        if in_parts:
+            firsts = range(0, len(places), _PARTS)
+            return (_Run(group.shard, 0, 0, places[at : at + _PARTS], True) for at in firsts)
+        return (_Run(group.shard, *run) for run in runs(places, self._shards.gap, self._longest))
+
+    def _found(self, group: ShardGroup, out: NDArray[Any], fill: Any, tick: Tick | None) -> list[_Place]:
+        """Where the chunks are; those that certainly are not stored are filled in."""
         places: list[_Place] = []
         missing = 0
         for index, chosen in self._indices(group):
@@ -96,11 +108,18 @@ class BatchReader:
                     out[ref.target] = self._chunks.missing(ref.key, fill)
         if missing and tick is not None:
             tick(missing)
-        places.sort(key=lambda place: place[:2])
-        if in_parts:
-            firsts = range(0, len(places), _PARTS)
-            return (_Run(group.shard, 0, 0, places[at : at + _PARTS], True) for at in firsts)
-        return (_Run(group.shard, *run) for run in runs(places, self._shards.gap, self._longest))
+        return places
+
+    def _known(self, group: ShardGroup) -> list[_Place] | None:
+        """Where few chunks are, by indices in memory; None where those do not tell of all of them."""
+        locate, places = self._shards.form.locator.locate, list[_Place]()
+        for number, ref in zip(group.ids.tolist(), group.refs, strict=True):
+            index = self._shards.kept(*locate(number))
+            place = None if index is None else index.contents.place(number)
+            if index is None or place is None:
+                return None
+            places.append((*place, (ref, index)))
+        return places
 
     def _indices(self, group: ShardGroup) -> Iterator[tuple[Minishard | None, NDArray[np.intp]]]:
         """Yield each minishard's index with its chunks; one that lacks any of them is as it is now."""
