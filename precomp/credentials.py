@@ -85,7 +85,11 @@ def find(service: str, bucket: str = "", given: Any = None) -> Secret | None:
     path = os.path.expanduser(os.fspath(given))
     secret = _read(Path(path))
     if secret is None:
-        raise CredentialsError(f"secrets=: there is no file {path}; correct the path")
+        shown = f" {path}" if path.endswith(".json") else ""  # any other text may be the secret itself
+        raise CredentialsError(
+            f"secrets=: there is no file{shown}; expected a dict of the fields of a secret file, or the path "
+            "of one"
+        )
     return secret
 
 

@@ -4,18 +4,16 @@ An attempt is the whole of one request, its body included. It raises `TransientE
 mend; everything else it raises passes through at once.
 """
 
-import random
+import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple, TypeVar
 
 import attrs
 
 from precomp.errors import StoreError
 
-__all__ = ["RETRIED_STATUS", "Limits", "RetryPolicy", "TransientError", "retry_after"]
+__all__ = ["RETRIED_STATUS", "Limits", "RetryPolicy", "TransientError", "retry_after", "stop_retrying_at"]
 
 T = TypeVar("T")
 
@@ -24,6 +22,15 @@ RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 
 _FIRST_PAUSE = 0.2  # seconds; doubled with each try
 _LONGEST_PAUSE = 20.0  # seconds
+_of_thread = threading.local()
+
+
+def stop_retrying_at(event: threading.Event | None) -> None:
+    """Let this thread begin no other attempt, and end its pauses, once the event is set; None: never mind.
+
+    What has been given up, by an error elsewhere or by Ctrl-C, is not to be insisted on.
+    """
+    _of_thread.stop = event
 
 
 class TransientError(Exception):
@@ -45,6 +52,9 @@ def retry_after(header: str | None) -> float | None:
     >>> retry_after("120")
     120.0
     """
+    from datetime import UTC, datetime  # here, as they take longer to import than most of precomp
+    from email.utils import parsedate_to_datetime
+
     text = "" if header is None else header.strip()
     if text.isascii() and text.isdigit():
         return float(text)
@@ -97,15 +107,17 @@ class RetryPolicy:
             except TransientError as error:
                 failure = error
             pause = self._pause(tries, failure.retry_after)
-            if tries >= self.max_attempts or time.monotonic() + pause >= until:
+            over = tries >= self.max_attempts or time.monotonic() + pause >= until
+            if over or _stopped_within(pause):
                 spent = time.monotonic() - start
                 raise self._given_up(what, tries, spent, failure) from (failure.__cause__ or failure)
-            time.sleep(pause)
 
     def _pause(self, tries: int, retry_after: float | None) -> float:
         """Exponential, with jitter: clients that failed together shall not come back together."""
+        from random import uniform
+
         longest = min(_FIRST_PAUSE * 2 ** min(tries - 1, 30), _LONGEST_PAUSE)
-        pause = random.uniform(longest / 2, longest)
+        pause = uniform(longest / 2, longest)
         return pause if retry_after is None else max(retry_after, 0.0) + pause / 4
 
     def _given_up(self, what: str, tries: int, spent: float, failure: TransientError) -> StoreError:
@@ -115,3 +127,12 @@ class RetryPolicy:
             f"object. Try again later, or give it more than max_attempts={self.max_attempts}, "
             f"timeout={self.timeout:g} s and {self.deadline:g} s in all"
         )
+
+
+def _stopped_within(seconds: float) -> bool:
+    """Wait so long; True, and at once, where this thread is not to try again."""
+    stop: threading.Event | None = getattr(_of_thread, "stop", None)
+    if stop is not None:
+        return stop.wait(seconds)
+    time.sleep(seconds)
+    return False

@@ -41,7 +41,7 @@ def encoding_of(header: str | None) -> str | None:
     """Return an object's Content-Encoding, without `aws-chunked`: some services keep that of the request."""
     if header is None or header == "gzip":
         return header
-    names = [name.strip() for name in header.split(",")]
+    names = [name.strip().lower() for name in header.split(",")]
     return ", ".join(name for name in names if name not in ("", "aws-chunked", "identity")) or None
 
 

@@ -1,6 +1,11 @@
 """The engine's short cuts against the plain way: rows, scratch memory, reads into memory, single chunks."""
 
+import contextlib
 import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +22,7 @@ from volumes import make, noise, parts
 from precomp import CloudVolume
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
+from precomp.engine.workers import Listed, for_each
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, PluginError, PrecompError
 from precomp.grid import ChunkGrid
 from precomp.hookspecs import CodecPlugin, hookimpl
@@ -291,3 +297,50 @@ def test_the_bytes_given_to_a_codec_cannot_be_changed(
     )
     vol[...]
     assert memoryview(given[0]).readonly
+
+
+# --- many threads ---------------------------------------------------------------------------------------
+
+
+STUCK = """
+import threading
+from precomp.engine.workers import Listed, for_each
+def task(number):
+    assert threading.current_thread() is not threading.main_thread()
+    print("stuck", flush=True)
+    threading.Event().wait()
+for_each(Listed(range(100)), lambda: task, 16)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no such signals here")
+def test_a_second_interrupt_is_not_kept_waiting() -> None:
+    """The caller of many threads waits and does not work, so that it hears of it whatever they do."""
+    with subprocess.Popen(
+        [sys.executable, "-c", STUCK], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"stuck\n"
+        while child.poll() is None:  # there is no telling when the first one was heard
+            child.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(0.2)
+        assert child.stderr is not None
+        assert child.stderr.read().endswith(b"KeyboardInterrupt\n")
+
+
+@pytest.mark.parametrize("workers", [2, 5, 16])
+def test_all_parts_are_done_once(workers: int) -> None:
+    done: list[int] = []
+    for_each(Listed(range(1000)), lambda: done.append, workers)
+    assert sorted(done) == list(range(1000))
+
+
+def test_threads_that_cannot_be_had_are_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    done: list[int] = []
+    for_each(Listed(range(30)), lambda: done.append, 16)
+    assert sorted(done) == list(range(30))

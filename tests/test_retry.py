@@ -1,6 +1,7 @@
 """What is tried again, how often, and for how long. The clock is a fake one: no test waits."""
 
 import random
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from precomp.errors import CredentialsError, StoreError
-from precomp.retry import Limits, RetryPolicy, TransientError, retry_after
+from precomp.retry import Limits, RetryPolicy, TransientError, retry_after, stop_retrying_at
 
 
 class Clock:
@@ -160,3 +161,20 @@ def test_retry_after_in_seconds_or_as_a_date() -> None:
 )
 def test_retry_after_without_sense_says_nothing(header: str | None) -> None:
     assert retry_after(header) is None
+
+
+def test_what_was_given_up_is_not_tried_again() -> None:
+    stop, tries = threading.Event(), []
+
+    def failing(limits: Limits) -> None:
+        tries.append(limits)
+        stop.set()  # somebody else failed meanwhile, or pressed Ctrl-C
+        raise TransientError("busy", retry_after=60)
+
+    stop_retrying_at(stop)
+    try:
+        with pytest.raises(StoreError, match=r"s3://b/k: tried once .*busy"):
+            RetryPolicy().call("s3://b/k", failing)
+    finally:
+        stop_retrying_at(None)
+    assert len(tries) == 1

@@ -1,7 +1,7 @@
 """Threads for the chunks of one request.
 
 Threads live for one call: nothing is shared between requests, so nothing has to be rebuilt after a
-fork and a worker can never wait for its own pool. The caller's thread works too.
+fork and a worker can never wait for its own pool. The caller's thread works too where they are few.
 """
 
 import itertools
@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
+
+from precomp.retry import stop_retrying_at
 
 __all__ = ["Listed", "Parts", "for_each"]
 
@@ -18,6 +20,9 @@ T_co = TypeVar("T_co", covariant=True)
 # A future per chunk costs as much as pasting it; a batch is a run of neighbours in memory.
 _BATCHES_PER_WORKER = 8
 _LARGEST_BATCH = 1024  # chunks; the bar moves, and an error stops the others, before long
+_CALLER_WORKS = (
+    4  # threads; of more, those of stores with latency, the caller only waits, so that it hears Ctrl-C
+)
 
 
 class Parts(Protocol[T_co]):
@@ -50,7 +55,8 @@ def for_each(
 
     Each thread makes a task of its own, which may keep memory from one chunk to the next. The first
     error stops all workers and is raised, once none of them runs any more; so does an interrupt of the
-    caller's thread. `tick(n)` is called, from any thread, when `n` more chunks are done.
+    caller's thread, and another one is not waited for. `tick(n)` is called, from any thread, when `n` more
+    chunks are done.
     """
     workers = min(workers, len(plan))
     if workers <= 1:  # one voxel is read in less time than the rest would take
@@ -63,8 +69,10 @@ def for_each(
     job = _Job(plan, make_task, workers, tick)
     threads: list[threading.Thread] = []
     try:
-        _start(job.help, threads, workers - 1)
-        job.work()
+        caller_works = workers <= _CALLER_WORKS
+        job.start(threads, workers - 1 if caller_works else workers)
+        if caller_works or not threads:
+            job.work()
         job.wait()
     except BaseException as error:  # noqa: BLE001  an interrupt stops the others too
         job.fail(error)
@@ -109,6 +117,7 @@ class _Job(Generic[T]):
     def work(self) -> None:
         """Take batches until none is left or somebody failed."""
         try:
+            stop_retrying_at(self._stop)
             task = self._make_task()
             while not self._stop.is_set():
                 with self._taking:
@@ -124,14 +133,29 @@ class _Job(Generic[T]):
                     self._tick(stop - start)
         except BaseException as error:  # noqa: BLE001  carried to the caller's thread
             self.fail(error)
+        finally:
+            stop_retrying_at(None)
 
-    def help(self) -> None:
-        """Do the same in another thread, known to `wait`."""
-        with self._helping:
-            self._helpers += 1
+    def start(self, threads: list[threading.Thread], count: int) -> None:
+        """Start up to `count` threads that do the same, known to `wait`."""
+        for number in range(count):
+            thread = threading.Thread(target=self._help, name=f"precomp-{number}", daemon=True)
+            threads.append(thread)  # before it runs: an interrupt in between must not lose it
+            self._count_helpers(1)
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads; fewer do the same work
+                threads.remove(thread)
+                self._count_helpers(-1)
+                break
+
+    def _help(self) -> None:
         self.work()
+        self._count_helpers(-1)
+
+    def _count_helpers(self, more: int) -> None:
         with self._helping:
-            self._helpers -= 1
+            self._helpers += more
             self._helping.notify()
 
     def wait(self) -> None:
@@ -142,14 +166,3 @@ class _Job(Generic[T]):
         with self._helping:
             while self._helpers:
                 self._helping.wait()
-
-
-def _start(work: Callable[[], None], threads: list[threading.Thread], count: int) -> None:
-    for number in range(count):
-        thread = threading.Thread(target=work, name=f"precomp-{number}", daemon=True)
-        threads.append(thread)  # before it runs: an interrupt in between must not lose it
-        try:
-            thread.start()
-        except RuntimeError:  # the system gives no more threads; fewer do the same work
-            threads.remove(thread)
-            break

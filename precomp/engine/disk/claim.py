@@ -67,8 +67,8 @@ def claimed_by(records: Store, folder: str, path: CloudPath, origin: str = "") -
         found = None
     if not isinstance(found, dict) or found.get("format") != _FORMAT:
         raise ArgumentError(
-            f"cache: the folder {folder} was made by another version of precomp; choose another folder, or "
-            "remove this one"
+            f"cache: the folder {folder} was made by another version of precomp, or its mark is "
+            "damaged; remove the folder, as all in it can be fetched again, or choose another"
         )
     if (found.get("cloudpath"), found.get("origin")) != (str(path), origin):
         theirs = " at ".join(filter(None, (str(found.get("cloudpath")), found.get("origin"))))
