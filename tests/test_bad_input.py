@@ -25,6 +25,7 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from isal import isal_zlib
+from privileges import unprivileged
 from volume_child import run
 from volumes import make, noise
 
@@ -608,19 +609,6 @@ def test_a_refresh_that_fails_leaves_the_volume_as_it_was(layer: Path, tmp_path:
 
 
 # --------------------------------------------------------- permissions and full disks
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Be nobody for a while where the tests run as root, whom no permission stops."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

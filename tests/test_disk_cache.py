@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from privileges import unprivileged
 from volumes import make, noise
 
 from precomp import Bbox, CloudVolume
@@ -788,19 +789,6 @@ def told() -> Iterator[list[str]]:
         warnings.simplefilter("always")
         yield texts
     texts += [str(one.message) for one in found if issubclass(one.category, PrecompWarning)]
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Be nobody for a while where the tests run as root, whom no permission stops."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture

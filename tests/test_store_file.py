@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
+from privileges import unprivileged
 from store_child import KEY, SIZE, opened, pattern
 
 from precomp.errors import ConditionFailedError, StoreError
@@ -821,19 +822,6 @@ def test_no_file_stays_open(store: FileStore) -> None:
     before = os.listdir("/proc/self/fd")
     use()
     assert os.listdir("/proc/self/fd") == before
-
-
-@contextmanager
-def unprivileged() -> Iterator[None]:
-    """Be nobody for a while where the tests run as root, whom no permission stops."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.fixture
