@@ -10,6 +10,7 @@ known length and chunked ones, `100 Continue` and answers that end with their co
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import threading
@@ -353,5 +354,6 @@ async def _ended(fault: Fault, reader: asyncio.StreamReader, writer: asyncio.Str
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
     else:  # closing alone says nothing while a forked child has the socket too
-        writer.write_eof()
+        with contextlib.suppress(OSError):  # not connected any more: the client closed first
+            writer.write_eof()
     return False
