@@ -61,7 +61,7 @@ def open_service(path: CloudPath, options: BossOptions) -> SupportsCutout:
         import intern  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"boss:// needs intern ({error}): {_INSTALL}") from error
-    from precomp_plugins._boss import BossChannel
+    from precomp_plugins._boss.channel import BossChannel
 
     return BossChannel(path, options)
 

@@ -24,8 +24,8 @@ class FileOptions:
 
 def open_store(path: CloudPath, options: FileOptions) -> Store:
     """Return the store of the layer's folder, which need not exist."""
-    from precomp_plugins._file import FileStore
-    from precomp_plugins._file_names import layer_folder
+    from precomp_plugins._file.names import layer_folder
+    from precomp_plugins._file.store import FileStore
 
     return FileStore(layer_folder(path), fsync=options.fsync)
 

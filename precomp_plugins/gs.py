@@ -53,7 +53,7 @@ class GsOptions:
 
 def open_store(path: CloudPath, options: GsOptions) -> Store:
     """Return the store of the layer's folder. Credentials are looked for; nothing is sent but for these."""
-    from precomp_plugins._gs import GsStore
+    from precomp_plugins._gs.store import GsStore
 
     return GsStore(path, options)
 

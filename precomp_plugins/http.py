@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from precomp.errors import MissingDependencyError
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.interfaces import CloudPath, Store
-from precomp_plugins._http_options import HostOptions, HttpOptions
+from precomp_plugins._http.options import HostOptions, HttpOptions
 
 __all__ = ["HostOptions", "HttpOptions", "open_store", "precomp_register_protocols"]
 
@@ -18,7 +18,7 @@ def open_store(path: CloudPath, options: HttpOptions) -> Store:
         import urllib3  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"{path.scheme}:// needs urllib3: {_INSTALL}") from error
-    from precomp_plugins._http import HttpStore
+    from precomp_plugins._http.store import HttpStore
 
     return HttpStore.opened(path, options)
 

@@ -61,7 +61,7 @@ def open_store(path: CloudPath, options: S3Options) -> Store:
         import obstore  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError(f"{path}: s3 needs boto3 and obstore ({error}): {_INSTALL}") from error
-    from precomp_plugins._s3 import S3Store
+    from precomp_plugins._s3.store import S3Store
 
     return S3Store(path, options)
 

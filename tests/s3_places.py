@@ -9,7 +9,7 @@ import pytest
 from servers.s3 import BUCKET, s3_server
 
 from precomp.interfaces import CloudPath
-from precomp_plugins._s3 import S3Store
+from precomp_plugins._s3.store import S3Store
 from precomp_plugins.s3 import S3Options
 
 __all__ = ["alone", "layer", "new_path", "put_secret", "store_at"]

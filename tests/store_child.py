@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from precomp.errors import StoreError
 from precomp.interfaces import Blob
-from precomp_plugins._file import FileStore
+from precomp_plugins._file.store import FileStore
 
 SUFFIXES = {"gzip": (".gz",), "br": (".br",), "zstd": (".zstd", ".zst")}
 KEY = "8_8_40/0-64_0-64_0-64"

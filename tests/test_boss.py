@@ -31,7 +31,7 @@ from precomp.errors import (
 )
 from precomp.testing import CutoutTests, VolumeStateMachine
 from precomp.url import parse
-from precomp_plugins._boss import BossChannel
+from precomp_plugins._boss.channel import BossChannel
 from precomp_plugins.boss import BossOptions
 
 DTYPES = ("uint8", "uint16", "uint64")
@@ -369,7 +369,7 @@ class TestVoxels:
 
 class TestLargeBoxes:
     def test_they_are_split_where_cuboids_end_and_put_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("precomp_plugins._boss._REQUEST_BYTES", 1060 * 660 * 2 * 16)
+        monkeypatch.setattr("precomp_plugins._boss.channel._REQUEST_BYTES", 1060 * 660 * 2 * 16)
         vol = volume("uint16", stop=(1100, 700, 40))
         voxels = sparse((1060, 660, 33), "uint16")
         boss_server().cutouts.clear()

@@ -28,7 +28,7 @@ from precomp.errors import (
     StoreError,
 )
 from precomp.interfaces import CloudPath
-from precomp_plugins._boss_login import Login, find_login
+from precomp_plugins._boss.login import Login, find_login
 from precomp_plugins.boss import BossOptions, open_service
 
 SIZE = (40, 30, 20)
@@ -228,7 +228,7 @@ class TestNotTriedAgain:
     def test_an_error_in_one_of_many_requests(
         self, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("precomp_plugins._boss._REQUEST_BYTES", SIZE[0] * SIZE[1] * 16)
+        monkeypatch.setattr("precomp_plugins._boss.channel._REQUEST_BYTES", SIZE[0] * SIZE[1] * 16)
         vol = CloudVolume(new_path(stop=(40, 30, 320)), options=options(proxy))
         proxy.plan(*[Fault.passing()] * 7, told(400, 1001, "odd"), match=cutout)
         failing(lambda: vol[...], StoreError)

@@ -27,12 +27,13 @@ from precomp.errors import ArgumentError, MissingDependencyError
 from precomp.hookspecs import CodecPlugin
 from precomp.info import READABLE_DATA_TYPES, Scale, VolumeInfo
 from precomp.interfaces import ChunkSpec, Codec, DecodesInto, HasLayout
+from precomp_plugins.codecs import _npz
 from precomp_plugins.codecs import jpeg as jpeg_module
 from precomp_plugins.codecs import npz as npz_module
 from precomp_plugins.codecs import raw as raw_module
-from precomp_plugins.codecs.jpeg import Jpeg
-from precomp_plugins.codecs.npz import Npz, NpzUint8
-from precomp_plugins.codecs.raw import Raw
+from precomp_plugins.codecs._jpeg import Jpeg
+from precomp_plugins.codecs._npz import Npz, NpzUint8
+from precomp_plugins.codecs._raw import Raw
 
 Array = NDArray[Any]
 Shape = tuple[int, int, int, int]
@@ -454,7 +455,7 @@ def test_npz_is_read_in_spite_of_a_parser_that_fails_now_and_then(monkeypatch: p
         return read(file)
 
     monkeypatch.setattr(np.lib.format, "read_array_header_1_0", failing)
-    monkeypatch.setattr(npz_module, "_known", {})
+    monkeypatch.setattr(_npz, "_known", {})
     for _ in range(2):
         assert same_bits(Npz().decode(data, spec_of(chunk)), chunk)
     assert len(calls) == 5  # the second time the header is known

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import ChunkSpec
-from precomp_plugins.codecs import _cseg_library
-from precomp_plugins.codecs import compressed_segmentation as module
-from precomp_plugins.codecs.compressed_segmentation import CompressedSegmentation
+from precomp_plugins.codecs._cseg import codec as module
+from precomp_plugins.codecs._cseg import library
+from precomp_plugins.codecs._cseg.codec import CompressedSegmentation
 
 Array = NDArray[Any]
 Triple = tuple[int, int, int]
@@ -184,7 +184,7 @@ def test_the_packages_own_way_is_the_same(dtype: str, monkeypatch: pytest.Monkey
     chunk = labels_of((19, 18, 17, 2), dtype, 9)
     codec, spec = CompressedSegmentation(), spec_of(chunk)
     data, box = codec.encode(chunk), np.s_[3:9, 8:16, ::2, :]
-    for found in (_cseg_library.decoder, lambda size: None):
+    for found in (library.decoder, lambda size: None):
         monkeypatch.setattr(module, "decoder", found)
         assert np.array_equal(codec.decode(data, spec), chunk)
         part = np.zeros_like(chunk[box])
@@ -195,6 +195,6 @@ def test_the_packages_own_way_is_the_same(dtype: str, monkeypatch: pytest.Monkey
 def test_the_function_within_is_found_and_judged() -> None:
     """In the builds that this is tested with; one that decodes wrongly is not used."""
     for size in (4, 8):
-        decode = _cseg_library.decoder(size)
+        decode = library.decoder(size)
         assert decode is not None
-        assert not _cseg_library._is_right(lambda *arguments: None, size)
+        assert not library._is_right(lambda *arguments: None, size)

@@ -11,7 +11,7 @@ from precomp.interfaces import Blob, Store
 from precomp.memory import MemoryStore
 from precomp.testing import StoreTests
 from precomp.testing.names import SUFFIXES
-from precomp_plugins._file import FileStore
+from precomp_plugins._file.store import FileStore
 
 
 def cached(remote: Store, folder: str, *, validate: bool = False, limit: int | None = 10**6) -> DiskCache:

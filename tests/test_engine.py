@@ -30,7 +30,7 @@ from precomp.interfaces import Buffer, ChunkSpec, Layout, ReadsInto
 from precomp.plugins import Registry
 from precomp_plugins import file
 from precomp_plugins import memory as mem_plugin
-from precomp_plugins.codecs.raw import Raw
+from precomp_plugins.codecs._raw import Raw
 
 DTYPES = ("bool", "uint8", "int16", "uint32", "uint64", "float32", ">u2", ">f8")
 

@@ -26,7 +26,7 @@ from precomp.mesh import legacy
 from precomp.mesh.model import Mesh
 from precomp.testing import StoreTests, VolumeStateMachine
 from precomp.testing.names import LEGAL_KEYS
-from precomp_plugins._gs import GsStore
+from precomp_plugins._gs.store import GsStore
 from precomp_plugins.gs import GsOptions
 
 

@@ -19,7 +19,7 @@ from precomp import CloudVolume
 from precomp.credentials import places
 from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, CloudPath
-from precomp_plugins._gs import GsStore
+from precomp_plugins._gs.store import GsStore
 from precomp_plugins.gs import GsOptions
 
 EMAIL = "reader@lab.iam.gserviceaccount.com"
@@ -178,7 +178,7 @@ def test_broken_files(front: GoogleFront, changed: dict[str, Any], problem: str)
 
 
 def test_the_project(front: GoogleFront, home: Path) -> None:
-    from precomp_plugins._gs_identity import find_identity
+    from precomp_plugins._gs.identity import find_identity
 
     options = GsOptions(endpoint_url=front.url, secrets=front.account(EMAIL))
     assert find_identity("bucket", options).project == "the-project"

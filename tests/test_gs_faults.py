@@ -16,8 +16,8 @@ from precomp import CloudVolume
 from precomp.engine.update import update
 from precomp.errors import ConditionFailedError, CredentialsError, PrecompError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition
-from precomp_plugins._gs import GsStore
-from precomp_plugins._gs_answers import checksum
+from precomp_plugins._gs.answers import checksum
+from precomp_plugins._gs.store import GsStore
 from precomp_plugins.gs import GsOptions
 
 KEY = "8_8_40/0-64_0-64_0-64"

@@ -48,7 +48,7 @@ def test_nothing_is_imported_in_a_circle() -> None:
 def test_the_reader_sees_the_imports_that_are_there() -> None:
     assert "precomp.engine.read" in GRAPH["precomp.volume.scale_io"]
     assert "precomp.volume" in GRAPH["precomp.factory.volumes"]
-    assert "precomp_plugins._file" in GRAPH["precomp_plugins.file"]
+    assert "precomp_plugins._file.store" in GRAPH["precomp_plugins.file"]
 
 
 @pytest.mark.parametrize(

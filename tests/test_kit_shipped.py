@@ -16,7 +16,7 @@ from precomp.hookspecs import ENTRY_POINT_GROUP
 from precomp.interfaces import Blob, Store
 from precomp.memory import open_shared
 from precomp.testing import CodecTests, CompressorTests, Golden, PluginTests, StoreTests
-from precomp_plugins._file import FileStore
+from precomp_plugins._file.store import FileStore
 from precomp_plugins.codecs import (
     compressed_segmentation,
     compresso,

@@ -35,6 +35,7 @@ from precomp.plugins import Registry
 from precomp_plugins.compressors import gzip
 from precomp_plugins.compressors._gzip import Gzip
 from precomp_plugins.exporters import obj
+from precomp_plugins.exporters._obj import ObjExporter
 
 REGISTRY = Registry.of([obj, gzip])
 TRIANGLE = Mesh([[0.0, 0.0, 0.0], [8.0, 0.0, 0.0], [0.0, 8.0, 0.5]], [[0, 1, 2]])
@@ -398,7 +399,7 @@ class TestSave:
         monkeypatch.chdir(tmp_path)
 
     def expected(self, *parts: Mesh, segid: int | None = None) -> bytes:
-        return obj.ObjExporter().export(Mesh.concatenate(parts, segid))
+        return ObjExporter().export(Mesh.concatenate(parts, segid))
 
     def test_default_names(self) -> None:
         _, mesh = layer({5: [TRIANGLE], 7: [SQUARE], 3: [TRIANGLE]})

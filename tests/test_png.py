@@ -17,7 +17,7 @@ from volumes import noise
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import ChunkSpec
-from precomp_plugins.codecs.png import Png
+from precomp_plugins.codecs._png.codec import Png
 
 Array = NDArray[Any]
 

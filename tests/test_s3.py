@@ -19,7 +19,7 @@ from precomp import CloudVolume
 from precomp.errors import ArgumentError, ConfigError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Store
 from precomp.testing import StoreTests, VolumeStateMachine
-from precomp_plugins._s3 import S3Store
+from precomp_plugins._s3.store import S3Store
 from precomp_plugins.s3 import S3Options
 
 _BACKSLASH = "\N{REVERSE SOLIDUS OPERATOR}"

@@ -14,8 +14,8 @@ from volumes import make
 from precomp import CloudVolume, VolumeFactory
 from precomp.errors import ConfigError, CredentialsError
 from precomp.interfaces import CloudPath
-from precomp_plugins._s3_account import open_account
-from precomp_plugins._s3_obstore import ObstoreRequests
+from precomp_plugins._s3.account import open_account
+from precomp_plugins._s3.obstore import ObstoreRequests
 from precomp_plugins.s3 import S3Options, open_store
 
 _EUROPE = "https://s3.eu-west-2.amazonaws.com"

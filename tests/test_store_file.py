@@ -30,11 +30,11 @@ from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat, Supp
 from precomp.testing.names import ILLEGAL_KEYS, LEGAL_KEYS, SUFFIXES
 from precomp.testing.store.keys import expect_refusals
 from precomp.testing.store.machine import StoreStateMachine
-from precomp_plugins import _file_io
 from precomp_plugins import file as plugin
-from precomp_plugins._file import FileStore
-from precomp_plugins._file_lock import locked
-from precomp_plugins._file_names import check_file_key, layer_folder
+from precomp_plugins._file import io as file_io
+from precomp_plugins._file.lock import locked
+from precomp_plugins._file.names import check_file_key, layer_folder
+from precomp_plugins._file.store import FileStore
 
 FOLDER, NAME = KEY.split("/")
 posix_only = pytest.mark.skipif(os.name == "nt", reason="needs a POSIX system")
@@ -183,20 +183,20 @@ def test_short_reads_and_writes_are_completed(
     store: FileStore, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = random.Random(0).randbytes(10_000)
-    write, pread = os.write, _file_io._pread
+    write, pread = os.write, file_io._pread
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:999]))
     store.put(KEY, Blob(content))
     assert files() == {KEY: content}
-    monkeypatch.setattr(_file_io, "_pread", lambda fd, size, start: pread(fd, min(size, 777), start))
+    monkeypatch.setattr(file_io, "_pread", lambda fd, size, start: pread(fd, min(size, 777), start))
     assert data_of(store.get(KEY)) == content
     assert data_of(store.get(KEY, ByteRange(100, 9_900))) == content[100:9_900]
 
 
 def test_a_file_that_shrinks_while_it_is_read(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put(KEY, Blob(b"0123456789"))
-    pread = _file_io._pread
+    pread = file_io._pread
     monkeypatch.setattr(
-        _file_io, "_pread", lambda fd, size, start: pread(fd, max(0, min(size, 4 - start)), start)
+        file_io, "_pread", lambda fd, size, start: pread(fd, max(0, min(size, 4 - start)), start)
     )
     assert data_of(store.get(KEY)) == b"0123"
 
@@ -969,7 +969,7 @@ def test_a_file_that_a_reader_has_open_on_windows(
             raise PermissionError(errno.EACCES, "sharing violation", source, 32, target)
         replace(source, target)
 
-    monkeypatch.setattr(_file_io, "_SHARING_PAUSES", (0, 0))
+    monkeypatch.setattr(file_io, "_SHARING_PAUSES", (0, 0))
     monkeypatch.setattr(os, "replace", shared)
     store.put(KEY, Blob(b"new"))
     assert files() == {KEY: b"new"}
@@ -1000,7 +1000,7 @@ def test_an_update_sees_what_was_put_while_it_ran(store: FileStore, files: Files
     def modify(blob: Blob | None) -> Blob:
         seen.append(data_of(blob))
         if len(seen) == 1:
-            _file_io.write_file(str(tmp_path / "layer" / KEY), b"put", False)
+            file_io.write_file(str(tmp_path / "layer" / KEY), b"put", False)
         return Blob(data_of(blob) + b" and updated")
 
     store.update(KEY, modify)
@@ -1113,7 +1113,7 @@ def test_no_put_is_lost_beside_an_update_in_another_compression(
 
     def put() -> None:
         suffix = SUFFIXES[put_as][0] if put_as else ""
-        _file_io.write_file(str(tmp_path / "layer" / (KEY + suffix)), b"new", False)  # it had found no lock
+        file_io.write_file(str(tmp_path / "layer" / (KEY + suffix)), b"new", False)  # it had found no lock
         threads.append(threading.Thread(target=putting.put, args=(KEY, Blob(b"new", put_as))))
         threads[0].start()
 
@@ -1158,7 +1158,7 @@ def test_a_killed_holder_frees_the_lock_though_its_child_lives(store: FileStore,
 def test_a_lock_that_is_never_free_is_an_error(
     store: FileStore, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("precomp_plugins._file_lock._DEADLINE", 0.05)
+    monkeypatch.setattr("precomp_plugins._file.lock._DEADLINE", 0.05)
     store.put(KEY, Blob(b"old"))
     with locked(KEY, str(tmp_path / "layer" / KEY)):
         for action in (
@@ -1178,7 +1178,7 @@ def test_a_system_that_reads_into_no_memory_reads_all_the_same(
     store: FileStore, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     """Windows, where `os` has no preadv."""
-    monkeypatch.setattr("precomp_plugins._file.read_into", lambda *arguments: False)
+    monkeypatch.setattr("precomp_plugins._file.store.read_into", lambda *arguments: False)
     store.put(KEY, Blob(b"0123456789"))
     assert not store.read_into(KEY, 10, [(0, memoryview(bytearray(size)))])
     assert data_of(store.get(KEY, ByteRange(0, size))) == b"0123456789"[:size]

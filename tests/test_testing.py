@@ -25,7 +25,7 @@ from precomp.interfaces import Blob, ByteRange, GetsRanges, Store, SupportsUpdat
 from precomp.memory import check_key
 from precomp.plugins import Registry, load
 from precomp.testing import Fault, FaultyStore, MemoryStore, StoreTests, VolumeStateMachine, strategies
-from precomp_plugins._file import FileStore
+from precomp_plugins._file.store import FileStore
 
 KEY = "8_8_40/0-64_0-64_0-64"
 

@@ -1,132 +1,20 @@
-"""The encoding `compressed_segmentation`: small blocks, each with a table of its labels and indices into it.
+"""The encoding `compressed_segmentation`: small blocks, each with a table of its labels and indices."""
 
-For uint32 and uint64 and any number of channels. A box is decoded from the blocks that it touches.
-
-The library of that name trusts its input, so every header and every index is checked before it sees a
-stream; what it gets wrong it does not get: several channels at once, and indices of 32 bits.
-"""
-
-from math import prod
-from typing import Any
-
-import attrs
-import numpy as np
-from numpy.typing import NDArray
-
-from precomp.errors import ArgumentError
 from precomp.hookspecs import CodecPlugin, hookimpl
 from precomp.info import Scale, VolumeInfo
-from precomp.interfaces import Buffer, ChunkSpec, Slices4
-from precomp_plugins.codecs._cseg_library import decoder
-from precomp_plugins.codecs._cseg_stream import Channel, Triple, channel_words, open_channel
+from precomp.interfaces import Codec
 from precomp_plugins.codecs._need import need
 
-__all__ = ["CompressedSegmentation", "precomp_register_codecs"]
+__all__ = ["precomp_register_codecs"]
 
 _INSTALL = "pip install 'precomp[cseg]'"
-_MOST_LABELS = 2**16  # in a block: the library hangs where there are more
-_MOST_VOXELS = 2**24  # of a block; no viewer could show larger ones
 
 
-@attrs.frozen
-class CompressedSegmentation:
-    """Codec and DecodesInto of the encoding `compressed_segmentation`.
+def _build(info: VolumeInfo, scale: Scale) -> Codec:
+    from precomp_plugins.codecs._cseg.codec import CompressedSegmentation
 
-    Attributes:
-        block: voxels x, y, z of a block.
-    """
-
-    block: Triple = (8, 8, 8)
-
-    def encode(self, chunk: NDArray[Any]) -> bytes:
-        """Return the stream; ArgumentError where the chunk is too varied for the format or the library."""
-        voxels = np.asfortranarray(chunk)
-        voxels = voxels if voxels.flags.writeable else voxels.copy(order="F")  # the library insists
-        bodies = [self._encode_channel(voxels[..., c]) for c in range(chunk.shape[3])]
-        starts = np.cumsum([len(bodies), *(len(body) // 4 for body in bodies[:-1])])
-        if starts[-1] >= 2**32:
-            raise ArgumentError("compressed_segmentation: too large a chunk; choose a smaller chunk_size")
-        return b"".join((starts.astype("<u4").tobytes(), *bodies))
-
-    def _encode_channel(self, voxels: NDArray[Any]) -> memoryview:
-        import compressed_segmentation
-
-        if prod(map(min, self.block, voxels.shape)) > _MOST_LABELS:
-            self._count(voxels)
-        try:
-            stream = compressed_segmentation.compress(voxels, self.block, order="F")
-        except OverflowError as error:
-            raise ArgumentError(
-                "compressed_segmentation: the chunk has too many different labels for the format, whose "
-                "tables lie in the first 64 MiB; choose a smaller chunk_size"
-            ) from error
-        return memoryview(stream)[4:]  # behind the offset of the only channel
-
-    def _count(self, voxels: NDArray[Any]) -> None:
-        bx, by, bz = self.block
-        for x in range(0, voxels.shape[0], bx):
-            for y in range(0, voxels.shape[1], by):
-                for z in range(0, voxels.shape[2], bz):
-                    found = len(np.unique(voxels[x : x + bx, y : y + by, z : z + bz]))
-                    if found > _MOST_LABELS:
-                        raise ArgumentError(
-                            f"compressed_segmentation: a block has {found} labels, at most {_MOST_LABELS} "
-                            "can be written; choose a smaller compressed_segmentation_block_size"
-                        )
-
-    def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
-        """Return the chunk; ValueError where it is damaged or truncated."""
-        out = np.empty(spec.shape, spec.dtype, order="F")
-        x, y, z, c = (slice(0, n) for n in spec.shape)
-        self.decode_into(data, spec, (x, y, z, c), out)
-        return out
-
-    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
-        """Decode a box from the blocks that it touches; ValueError where they are damaged."""
-        x, y, z, channels = spec.shape
-        places = [range(n)[part] for n, part in zip(spec.shape, box, strict=True)]
-        if not all(places):
-            return
-        along = list(zip(places, self.block, strict=False))
-        blocks = [(place[0] // b, place[-1] // b + 1) for place, b in along]
-        inside = tuple(
-            slice(place[0] % b, place[-1] - place[0] // b * b + 1, place.step) for place, b in along
-        )
-        words = channel_words(data, channels)
-        for number, c in enumerate(places[3]):
-            channel = open_channel(words[c], (x, y, z), self.block, spec.dtype.itemsize // 4, blocks)
-            target = out[..., number]
-            if target.shape == channel.size:
-                _decode(channel, target)
-            else:
-                labels = np.empty(channel.size, spec.dtype, order="F")
-                _decode(channel, labels)
-                target[...] = labels[inside]
-
-
-def _decode(channel: Channel, out: NDArray[Any]) -> None:
-    """Decode all blocks of a channel that was checked."""
-    if channel.wide:
-        channel.decode(out)
-        return
-    decode = decoder(out.itemsize)
-    if decode is not None and out.flags.aligned and not any(step % out.itemsize for step in out.strides):
-        decode(channel.body(), channel.size, channel.block, out)
-        return
-    import compressed_segmentation
-
-    stream = b"\1\0\0\0" + channel.body().data
-    out[...] = compressed_segmentation.decompress(stream, channel.size, out.dtype, channel.block, order="F")
-
-
-def _build(info: VolumeInfo, scale: Scale) -> CompressedSegmentation:
     need("compressed_segmentation", "compressed_segmentation", "compressed-segmentation", _INSTALL)
-    block = scale.compressed_segmentation_block_size or (8, 8, 8)
-    if prod(block) > _MOST_VOXELS:
-        raise ArgumentError(
-            f"compressed_segmentation_block_size: expected at most {_MOST_VOXELS} voxels, got {block}"
-        )
-    return CompressedSegmentation(block)
+    return CompressedSegmentation(scale.compressed_segmentation_block_size or (8, 8, 8))
 
 
 @hookimpl

@@ -1,0 +1,210 @@
+"""Requests to Google Storage: one process's connections, its token, and what may go wrong on the way."""
+
+import functools
+import os
+import ssl
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+import google.auth.exceptions
+import urllib3
+from google.auth.transport.urllib3 import Request
+from google.cloud import storage
+from urllib3.exceptions import HTTPError, SSLError
+
+from precomp.errors import ConfigError, CredentialsError, PrecompError, StoreError
+from precomp.retry import Limits, TransientError
+from precomp_plugins._endpoint import USER_IN_IT
+from precomp_plugins._gs.identity import EMULATOR, Identity
+from precomp_plugins._gs.network import Network
+from precomp_plugins._http.errors import transport_failure
+
+if TYPE_CHECKING:
+    from precomp_plugins.gs import GsOptions
+
+__all__ = ["Answer", "Session", "endpoint_of", "given_endpoint"]
+
+_PIECE = 2**20  # bytes; no more is taken at once, so that the time can be looked at in between
+_CONNECTIONS = 256  # kept for each host; more threads than that take new ones again and again
+_NO_LOGIN: dict[str, str] = {}
+_inherited: list["Session"] = []
+
+
+class Answer(NamedTuple):
+    """What the service answered; the body is as it was sent, not decoded."""
+
+    status: int
+    headers: Any
+    data: bytes
+
+
+class Session:
+    """What one process has open. Safe to share between threads; a child made by fork needs its own."""
+
+    def __init__(self, identity: Identity, endpoint: str, timeout: float, place: str) -> None:
+        """`endpoint`: as `endpoint_of` tells it; `place`: the layer, for errors."""
+        self._pid = os.getpid()
+        self._identity = identity
+        self._place = place
+        self._endpoint = endpoint
+        self._network = Network(timeout, _CONNECTIONS)
+        self._token_request = Request(self._network)
+        self._lock = threading.Lock()
+        self._pool = self._network.pool(endpoint)
+        # A proxy for plain http wants to see the whole address.
+        behind = self._pool.proxy is not None and endpoint.startswith("http:")
+        self._front = "{0.scheme}://{0.netloc}".format(urlsplit(endpoint)) if behind else ""
+
+    def is_ours(self) -> bool:
+        """Whether this process opened it. One of the parent's is kept as it is: to close it would disturb."""
+        if self._pid == os.getpid():
+            return True
+        _inherited.append(self)
+        return False
+
+    def send(
+        self,
+        limits: Limits,
+        method: str,
+        target: str,
+        headers: dict[str, str],
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send one request and return the whole answer, whatever its status.
+
+        Raises TransientError where the way there or back failed, CredentialsError where there is no token
+        to be had or it is refused.
+        """
+        login = self._login(limits)
+        answer = self._exchange(limits, method, target, {**headers, **login}, body)
+        if answer.status == 401 and login:
+            # The token may have been revoked before its time.
+            login = self._login(limits, refused=login)
+            answer = self._exchange(limits, method, target, {**headers, **login}, body)
+        if answer.status >= 400 and login:
+            token = login.get("authorization", "").rpartition(" ")[2].encode()
+            return answer._replace(data=answer.data.replace(token, b"***") if token else answer.data)
+        return answer
+
+    def _exchange(
+        self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None
+    ) -> Answer:
+        try:
+            response = self._pool.urlopen(
+                method,
+                self._front + target,
+                body=body,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,  # that of a proxy is another
+                timeout=urllib3.Timeout(connect=limits.timeout, read=limits.timeout),
+                preload_content=False,
+                decode_content=False,
+            )
+            try:
+                data = _body(response, limits)
+            except BaseException:
+                response.close()  # what is left of the body must not be taken for the next answer
+                raise
+            finally:
+                response.release_conn()
+        except SSLError as error:
+            if not isinstance(error.args[0] if error.args else None, ssl.SSLCertVerificationError):
+                raise self._failure(error) from error
+            raise StoreError(
+                f"{self._place}: the service's certificate is not trusted: {error}; if it is right, name its "
+                "authority's file in the environment variable SSL_CERT_FILE"
+            ) from error
+        except HTTPError as error:
+            raise self._failure(error) from error
+        return Answer(response.status, response.headers, data)
+
+    def _failure(self, error: HTTPError) -> Exception:
+        failure = transport_failure(self._endpoint, error)
+        if isinstance(failure, PrecompError):
+            return type(failure)(
+                f"{self._place}: {failure}"
+            )  # of which object, a TransientError need not say
+        return failure
+
+    def _login(self, limits: Limits, refused: dict[str, str] | None = None) -> dict[str, str]:
+        """Return the headers that log in; get a token where there is none, or only the `refused` one."""
+        if self._identity.anonymous:
+            return _NO_LOGIN
+        credentials = self._identity.credentials
+        headers: dict[str, str] = {}
+        if credentials.valid and refused is None:
+            credentials.apply(headers)
+            return headers
+        with self._lock:  # one thread gets a token, the others wait for it
+            if credentials.valid:
+                credentials.apply(headers)
+                if headers != refused:
+                    return headers
+                headers = {}
+            self._refresh(limits, credentials)
+            credentials.apply(headers)
+        return headers
+
+    def _refresh(self, limits: Limits, credentials: Any) -> None:
+        try:
+            credentials.refresh(functools.partial(self._token_request, timeout=limits.timeout))
+        except google.auth.exceptions.TransportError as error:
+            raise TransientError(f"no token could be fetched: {error}") from error
+        except google.auth.exceptions.GoogleAuthError as error:
+            if error.retryable:
+                raise TransientError(f"no token could be fetched: {error}") from error
+            said = str(error.args[0] if error.args else error)[:300]
+            raise CredentialsError(
+                f"{self._place}: no token was given to {self._identity.who}: {said}; check that its key is "
+                "still valid and that this machine's clock is right, or use other credentials"
+            ) from error
+
+
+def _body(response: Any, limits: Limits) -> bytes:
+    parts: list[bytes] = []
+    while part := response.read1(_PIECE, decode_content=False):
+        parts.append(part)
+        left = limits.until - time.monotonic()
+        if left <= 0:
+            raise TransientError(f"the answer was still coming in after {sum(map(len, parts))} bytes")
+        if left < limits.timeout and (sock := getattr(response.connection, "sock", None)) is not None:
+            sock.settimeout(left)
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    announced = response.headers.get("content-length")
+    if announced is not None and response.status != 204 and announced != str(len(data)):
+        raise TransientError(f"the answer was cut short: expected {announced} bytes, got {len(data)}")
+    return data
+
+
+def given_endpoint(options: "GsOptions", place: str) -> str:
+    """Return the address that the options or the environment give; empty where it is Google's own.
+
+    Raises ConfigError where there is a user in it.
+    """
+    given = options.endpoint_url or os.environ.get(EMULATOR) or ""
+    if "@" in given:
+        raise ConfigError(f"{place}: {EMULATOR}: {USER_IN_IT}")
+    if given and "://" not in given:
+        given = f"http://{given}"
+    return given.rstrip("/")
+
+
+def endpoint_of(identity: Identity, options: "GsOptions", place: str) -> str:
+    """Return where the service is, as google-cloud-storage makes it of options, environment and universe."""
+    wanted = {
+        "api_endpoint": given_endpoint(options, place),
+        "universe_domain": getattr(identity.credentials, "universe_domain", None),
+    }
+    try:
+        client = storage.Client(  # which opens nothing yet
+            project=identity.project,
+            credentials=identity.credentials,
+            client_options={name: value for name, value in wanted.items() if value},
+        )
+    except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+        raise CredentialsError(f"{place}: {identity.who} cannot be used there: {error}") from error
+    return str(client.api_endpoint)

@@ -1,0 +1,221 @@
+"""The store of `s3://`."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from precomp.errors import ConditionFailedError, CredentialsError, StoreError
+from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
+from precomp.memory import check_key
+from precomp_plugins._s3.answers import Answer
+from precomp_plugins._s3.boto import BotoRequests
+from precomp_plugins._s3.bucket import ABSENT, Bucket
+from precomp_plugins._s3.clients import Requests
+from precomp_plugins._s3.obstore import LARGEST_PUT
+from precomp_plugins._s3.ranges import merged, part_of
+
+if TYPE_CHECKING:
+    from precomp_plugins.s3 import S3Options
+
+__all__ = ["S3Store"]
+
+_BULK = 1000  # keys; S3's limit for a request that deletes
+_CHANGES = 10  # times that an object may be replaced while it is looked at
+_NOTHING = ByteRange(0, 0)
+
+_NO_PART = frozenset({404, 412, 416})
+_UNMET = frozenset({404, 412})
+_NO_BULK = frozenset({404, 405, 501})
+
+
+class S3Store:
+    """Objects of a bucket whose keys start with the layer's path. Versions are ETags.
+
+    By pickle go the path and the options; the other side looks for credentials itself.
+
+    Attributes:
+        workers: how many threads pay.
+    """
+
+    def __init__(self, path: CloudPath, options: "S3Options") -> None:
+        """Raises CredentialsError where there are no credentials, ConfigError for wrong options."""
+        self.workers = options.concurrency
+        self._path, self._options = path, options
+        self._prefix = f"{path.path}/" if path.path else ""
+        self._bucket = Bucket(path, options)
+
+    @property
+    def origin(self) -> str:
+        """The address of the service where it is not Amazon's own; caches keep one apart from another."""
+        return self._bucket.origin
+
+    def __repr__(self) -> str:
+        return f"S3Store({str(self._path)!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._options.secrets is not None:
+            raise CredentialsError(
+                f"{self._path}: a store that was given secrets= does not travel by pickle; put the secret "
+                "into a file or the environment of the other side"
+            )
+        return S3Store, (self._path, self._options)
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        """Return the object or the part of it inside `byte_range`; None means absent."""
+        full = self._full(key)
+        if byte_range is None:
+            return self._bucket.find(key, lambda requests: requests.get(full, None))
+        return self._part(key, full, byte_range)
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return several parts of the object, all of one ETag; None means absent."""
+        full = self._full(key)
+        for _ in range(_CHANGES):
+            try:
+                return self._parts(key, full, ranges)
+            except Answer as answer:  # it was replaced between two parts
+                replaced = answer
+        raise self._never_still(key) from replaced
+
+    def _parts(self, key: str, full: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        fetched: list[tuple[ByteRange, Blob]] = []
+        version: str | None = None
+        for span in merged(ranges) or [_NOTHING]:
+            blob = self._part(key, full, span, version)
+            if blob is None:
+                return None
+            if version not in (None, blob.version):  # where nothing is fetched, nothing is compared by S3
+                raise Answer(412, message="it was replaced meanwhile")
+            version = blob.version
+            fetched.append((span, blob))
+        return [part_of(fetched, wanted) for wanted in ranges]
+
+    def _part(self, key: str, full: str, part: ByteRange, version: str | None = None) -> Blob | None:
+        """Return a part of an object. Raises Answer where it has another version than the one given."""
+        start, stop = part
+        if start < 0:
+            raise StoreError(f"{self._path}/{key}: a byte range starts at 0 or later, found {start}")
+        for _ in range(_CHANGES):
+            if start < stop:
+                try:
+                    return self._bucket.find(key, lambda r: r.get(full, part, version), _NO_PART)
+                except Answer as answer:
+                    if answer.status == 412:
+                        raise
+            # S3 has no word for a part without bytes.
+            blob = self._head(key, full)
+            if blob is None or start >= stop or blob.size is None or blob.size <= start:
+                return blob
+        raise self._never_still(key)
+
+    def stat(self, key: str) -> Stat | None:
+        """Return size, version and encoding; None means absent."""
+        blob = self._head(key, self._full(key))
+        return None if blob is None else Stat(blob.size or 0, blob.version, blob.content_encoding)
+
+    def _head(self, key: str, full: str) -> Blob | None:
+        return self._bucket.find(key, lambda requests: requests.head(full))
+
+    def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
+        """Store `blob` whole or not at all and return its version.
+
+        Raises ConditionFailedError, and writes nothing, where `condition` does not hold. Where the answer to
+        a conditional put was lost, what is stored then tells whether it was done.
+        """
+        full = self._full(key)
+        failed: list[Answer] = []
+
+        def send(requests: Requests) -> str | None:
+            return requests.put(full, blob, condition)
+
+        careful = memoryview(blob.data).nbytes > LARGEST_PUT
+        try:
+            return self._bucket.ask(key, send, _UNMET, careful=careful, failed=failed.append)
+        except Answer as answer:
+            if answer.status == 404:
+                self._bucket.check(key, answer)
+            if condition is None:
+                raise self._bucket.error(key, answer) from answer
+            now = self.get(key) if failed else None
+            if now is not None and _same(now, blob):
+                return now.version
+            expected = "no object" if condition.version is None else f"version {condition.version}"
+            raise ConditionFailedError(
+                f"{self._path}/{key}: expected {expected}, found something else; nothing was written, "
+                "read the object again"
+            ) from answer
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects, a thousand at once; absent ones are fine."""
+        rest = iter(keys)
+        while batch := list(itertools.islice(rest, _BULK)):
+            names = [self._full(key) for key in batch]
+            if len(batch) == 1 or not self._deleted_at_once(batch, names):
+                for key, full in zip(batch, names, strict=True):
+                    self._delete(key, full)
+
+    def _delete(self, key: str, full: str) -> None:
+        def remove(requests: Requests) -> None:
+            requests.delete(full)
+
+        self._bucket.find(key, remove)
+
+    def _deleted_at_once(self, keys: Sequence[str], names: Sequence[str]) -> bool:
+        """Remove several objects; False where the service has no such request."""
+        left = names
+
+        def remove(requests: BotoRequests) -> None:
+            nonlocal left
+            refused = requests.delete_all(left)
+            if refused:
+                left = [full for full, _ in refused]
+                raise refused[0][1]
+
+        try:
+            self._bucket.ask(f"{keys[0]} and {len(keys) - 1} more", remove, _NO_BULK, careful=True)
+        except Answer as answer:
+            if answer.status == 404:
+                self._bucket.check(keys[0], answer)
+            return False
+        return True
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield every key that starts with `prefix`, page by page. What no store may have is passed over."""
+        if "/" in prefix:
+            check_key(prefix.rpartition("/")[0])
+        return self._listed(prefix)
+
+    def _listed(self, prefix: str) -> Iterator[str]:
+        start, after = self._prefix + prefix, None
+        while True:
+            found, after = self._page(prefix, start, after)
+            for full in found:
+                key = full[len(self._prefix) :]
+                if "//" not in f"/{key}/":  # consoles make folders, whose names end with a slash
+                    yield key
+            if after is None:
+                return
+
+    def _page(self, prefix: str, start: str, after: str | None) -> tuple[Sequence[str], str | None]:
+        def fetch(requests: BotoRequests) -> tuple[Sequence[str], str | None]:
+            return requests.page(start, after)
+
+        try:
+            return self._bucket.ask(f"{prefix}*", fetch, ABSENT, careful=True)
+        except Answer as answer:
+            self._bucket.check(prefix, answer)
+            raise self._bucket.error(prefix, answer) from answer
+
+    def _full(self, key: str) -> str:
+        check_key(key)
+        return self._prefix + key
+
+    def _never_still(self, key: str) -> StoreError:
+        return StoreError(
+            f"{self._path}/{key}: others replaced it {_CHANGES} times while it was read; try again later"
+        )
+
+
+def _same(one: Blob, other: Blob) -> bool:
+    same_bytes = memoryview(one.data).cast("B") == memoryview(other.data).cast("B")
+    return same_bytes and one.content_encoding == other.content_encoding

@@ -1,0 +1,49 @@
+"""The encoding `compresso`: boundaries of segments in small windows, for unsigned integers with one channel.
+
+The library of that name trusts its input, so a stream is checked before the library sees it, see
+`precomp_plugins.codecs._compresso.stream`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.errors import ArgumentError
+from precomp.interfaces import Buffer, ChunkSpec
+from precomp_plugins.codecs._compresso.stream import checked
+
+__all__ = ["Compresso"]
+
+_MOST = 2**16 - 1  # voxels along an axis: what the header's fields hold
+
+
+class Compresso:
+    """Codec of the encoding `compresso`."""
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Return the stream, with an index of its slices; ArgumentError where the chunk is too long."""
+        import compresso
+
+        if max(chunk.shape) > _MOST:
+            raise ArgumentError(
+                f"compresso: a chunk of {chunk.shape[:3]} voxels is too long, at most {_MOST} along an axis "
+                "can be written; choose a smaller chunk_size"
+            )
+        voxels = np.asfortranarray(chunk[..., 0])
+        # The library insists on memory that it could write to.
+        stream: bytes = compresso.compress(voxels if voxels.flags.writeable else voxels.copy(order="F"))
+        return stream
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
+        """Return the chunk; ValueError where it is damaged, truncated or of another size or dtype."""
+        import compresso
+
+        stream, strange = checked(data, spec)
+        try:
+            labels: NDArray[Any] = compresso.decompress(stream)
+        except compresso.DecodeError as error:
+            raise ValueError(str(error)) from error
+        if strange is not None and (labels == strange).any():
+            raise ValueError("compresso: the stream has fewer labels than components")
+        return labels[..., np.newaxis]

@@ -1,0 +1,1 @@
+"""Decoding in helper processes, by libraries that damaged bytes would bring down."""

@@ -1,0 +1,128 @@
+"""A helper process, see `_helper.pool`: decodes what comes in at its input until that ends. Run by its path.
+
+It forks a worker that does it. A worker that has refused data, or has died of them, is followed by another:
+who knows what they did to its memory. Forking costs a millisecond, starting an interpreter a hundred.
+"""
+
+import json
+import os
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+__all__: list[str] = []
+
+_GOOD, _REFUSED, _DIED = range(3)
+_ENDED, _ANSWERED = 0, 1  # exit codes of a worker
+_LEAST_TIME = 1.0  # seconds of the processor for a chunk, and more for a large one:
+_LEAST_SPEED = 2e6  # bytes in a second, a tenth of what the slowest decoder does
+
+
+def _crackle() -> Callable[..., Any]:
+    import crackle
+    import numpy as np
+
+    def decode(data: bytes, z: tuple[int, int], shape: list[int]) -> Any:
+        labels = crackle.codec.decompress_range(data, *z, 1)
+        if list(labels.shape) != shape:
+            raise ValueError(f"crackle: expected {shape}, found {labels.shape}")
+        return np.ascontiguousarray(labels.T)  # what was an array in C order is stored and returned as one
+
+    return decode
+
+
+def _fpzip() -> Callable[..., Any]:
+    from ctypes import c_float
+
+    from precomp_plugins.codecs._fpzip import library
+
+    library.library()
+
+    def decode(data: bytes, shape: list[int]) -> Any:
+        voxels = (c_float * (shape[0] * shape[1] * shape[2] * shape[3]))()
+        library.read(data, (shape[0], shape[1], shape[2], shape[3]), voxels)
+        return voxels
+
+    return decode
+
+
+_DECODERS = {"crackle": _crackle, "fpzip": _fpzip}
+
+
+def _read(source: int, size: int) -> bytearray:
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        count = os.readv(source, [view])
+        if not count:
+            os._exit(_ENDED)
+        view = view[count:]
+    return data
+
+
+def _answer(target: int, status: int, data: Any) -> None:
+    view = memoryview(data).cast("B")
+    head = struct.pack("<BQ", status, len(view))
+    while head:
+        head = head[os.write(target, head) :]
+    while view:
+        view = view[os.write(target, view) :]
+
+
+def _work(source: int, target: int, told: int, decode: Callable[..., Any]) -> NoReturn:
+    """Decode until the input ends or something is refused.
+
+    Bytes to `told` say where an answer begins and ends. Damaged data may keep a decoder busy for ever, so
+    each chunk has its share of the processor's time; a signal ends who takes more.
+    """
+    while True:
+        facts_size, size, wanted = struct.unpack("<QQQ", _read(source, 24))
+        facts = json.loads(_read(source, facts_size))
+        data = bytes(_read(source, size))
+        signal.setitimer(signal.ITIMER_PROF, _LEAST_TIME + wanted / _LEAST_SPEED)
+        try:
+            found = memoryview(decode(data, **facts)).cast("B")
+            if len(found) != wanted:
+                raise ValueError(f"expected {wanted} bytes of voxels, found {len(found)}")
+        except Exception as error:  # noqa: BLE001  it is told to the one who asked
+            os.write(told, b"<")
+            _answer(target, _REFUSED, str(error).encode())
+            os._exit(_ANSWERED)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        os.write(told, b"<")
+        _answer(target, _GOOD, found)
+        os.write(told, b">")
+
+
+def main(decoder: str) -> None:
+    """Serve until the input ends."""
+    source, target = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)  # a library that prints does not break the answers
+    sys.path[:] = json.loads(sys.argv[2])
+    decode = _DECODERS[decoder]()
+    os.write(target, b"+")  # ready
+    while True:
+        seen, told = os.pipe()
+        worker = os.fork()
+        if not worker:
+            _work(source, target, told, decode)
+        os.close(told)
+        notes = b""
+        while note := os.read(seen, 4096):  # until the worker is gone
+            notes = (notes + note)[-1:]
+        os.close(seen)
+        code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
+        if code == _ENDED:
+            return
+        if code != _ANSWERED:
+            if notes == b"<":  # in the middle of an answer
+                return
+            _answer(target, _DIED, f"{decoder}: the decoder died of it (exit code {code})".encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

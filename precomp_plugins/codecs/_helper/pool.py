@@ -1,0 +1,156 @@
+"""Decoding in helper processes, for libraries that crash on damage which nothing can find before.
+
+A helper is a child process that waits for work at a pipe. There are as many as threads decode at once; they
+are kept for the next chunk and end with this process. Their libraries hold no lock of this one, so that
+threads decode in parallel.
+"""
+
+import atexit
+import fcntl
+import json
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from precomp.interfaces import Buffer
+
+__all__ = ["decode_outside"]
+
+_SCRIPT = Path(__file__).with_name("child.py")
+_TIMEOUT = 60  # seconds without a sign of life, and more for a large chunk:
+_LEAST_SPEED = 1e5  # bytes in a second
+_ANSWER = struct.Struct("<BQ")
+_GOOD = 0
+
+
+class _GoneError(Exception):
+    """The helper ended or hangs."""
+
+
+class _Helper:
+    def __init__(self, decoder: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", str(_SCRIPT), decoder, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # where the C library tells what it dies of
+            bufsize=0,
+            start_new_session=True,  # so that its workers can be ended with it
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
+        self._answers = select.poll()
+        self._answers.register(self._from, select.POLLIN)
+        self.fresh = True  # its worker has not decoded anything yet
+        for pipe in (self._to, self._from):
+            _widen(pipe)
+        try:
+            self._read(1, _TIMEOUT)
+        except _GoneError as error:  # that is no fault of the data
+            self.close()
+            raise ImportError(f"the helper process of {decoder} does not start") from error
+
+    def ask(self, facts: bytes, data: Buffer, wanted: int) -> tuple[int, bytearray]:
+        """Return the status and the voxels, or the reason of the refusal. Raises _GoneError."""
+        try:
+            for part in (struct.pack("<QQQ", len(facts), len(data), wanted), facts, data):
+                view = memoryview(part).cast("B")
+                while view:
+                    view = view[os.write(self._to, view) :]
+        except OSError as error:
+            raise _GoneError from error
+        patience = _TIMEOUT + wanted / _LEAST_SPEED
+        status, size = _ANSWER.unpack(self._read(_ANSWER.size, patience))
+        return status, self._read(size, patience)
+
+    def _read(self, size: int, patience: float) -> bytearray:
+        answer = bytearray(size)
+        view = memoryview(answer)
+        while view:
+            if not self._answers.poll(1000 * patience):
+                raise _GoneError
+            count = os.readv(self._from, [view])
+            if not count:
+                raise _GoneError
+            view = view[count:]
+        return answer
+
+    def close(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        with self.process:  # closes the pipes and waits
+            pass
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe take a chunk in few steps, where the system can."""
+    with suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 2**20)
+
+
+_idle: dict[str, list[_Helper]] = {}
+_lock = threading.Lock()
+
+
+def decode_outside(decoder: str, data: Buffer, size: int, **facts: Any) -> bytearray:
+    """Return what `decoder` of the helper makes of the data: the voxels' bytes in Fortran order.
+
+    `size`: how many bytes those are. Raises ValueError where the helper refuses the data or dies of it, and
+    so does one that has seen nothing else; ImportError where none can be started.
+    """
+    text = json.dumps(facts).encode()
+    with _lock:
+        kept = _idle.setdefault(decoder, [])
+        helper = kept.pop() if kept else None
+    for _ in range(2):
+        helper = helper or _Helper(decoder)
+        try:
+            status, answer = helper.ask(text, data, size)
+        except _GoneError:
+            helper.close()
+            helper, answer = None, bytearray(f"{decoder}: the decoder died or hung of it".encode())
+            continue
+        except BaseException:  # whoever interrupts leaves half an answer in the pipe
+            helper.close()
+            raise
+        fresh, helper.fresh = helper.fresh, status != _GOOD
+        if status == _GOOD or fresh:
+            break
+    if helper is not None:
+        with _lock:
+            _idle.setdefault(decoder, []).append(helper)
+    if helper is None or status != _GOOD:
+        raise ValueError(answer.decode())
+    return answer
+
+
+def _forget() -> None:
+    """In a forked child: the helpers are the parent's."""
+    global _lock
+    _lock = threading.Lock()
+    for helper in chain.from_iterable(_idle.values()):
+        helper.process.returncode = 0  # so that nothing waits for it here
+        for pipe in (helper.process.stdin, helper.process.stdout):
+            if pipe is not None:
+                pipe.close()
+    _idle.clear()
+
+
+@atexit.register
+def _close_all() -> None:
+    for helper in chain.from_iterable(_idle.values()):
+        helper.close()
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
