@@ -10,8 +10,8 @@ until a declaration's `open` or `build` is called, so a declaration is cheap eve
 installed.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 import attrs
 import pluggy
@@ -21,12 +21,14 @@ from precomp.interfaces import CloudPath, Codec, Compressor, MeshExporter, Store
 
 __all__ = [
     "ENTRY_POINT_GROUP",
+    "INSTEAD_OF",
     "CodecPlugin",
     "CompressorPlugin",
     "MeshExporterPlugin",
     "ProtocolPlugin",
     "hookimpl",
     "hookspec",
+    "instead_of",
     "precomp_register_codecs",
     "precomp_register_compressors",
     "precomp_register_mesh_exporters",
@@ -36,6 +38,24 @@ __all__ = [
 ENTRY_POINT_GROUP = "precomp"
 hookspec = pluggy.HookspecMarker("precomp")
 hookimpl = pluggy.HookimplMarker("precomp")
+
+INSTEAD_OF: Final = "instead_of"
+"""The key of what `instead_of` returns."""
+
+
+def instead_of(*names: str) -> Mapping[str, Any]:
+    """Return the metadata of a field of a protocol's options that stands in place of other fields.
+
+    Where the field has a value (neither None nor False) in one place, `CloudVolume(secrets=...)`, the fields
+    `names` do not count in places further away, `[protocols.SCHEME] anonymous = true`. What stands in the
+    same place still meets, and the class may refuse it.
+
+    >>> @attrs.frozen
+    ... class Options:
+    ...     anonymous: bool = attrs.field(default=False, metadata=instead_of("secrets"))
+    ...     secrets: Any = attrs.field(default=None, repr=False, metadata=instead_of("anonymous"))
+    """
+    return {INSTEAD_OF: names}
 
 
 @attrs.frozen

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from precomp.errors import MissingDependencyError
-from precomp.hookspecs import ProtocolPlugin, hookimpl
+from precomp.hookspecs import ProtocolPlugin, hookimpl, instead_of
 from precomp.interfaces import CloudPath, SupportsCutout
 
 __all__ = ["BossOptions", "open_service", "precomp_register_protocols"]
@@ -45,13 +45,13 @@ class BossOptions:
 
     protocol: Literal["http", "https"] | None = None
     host: str | None = None
-    token: str | None = attrs.field(default=None, repr=False)
+    token: str | None = attrs.field(default=None, repr=False, metadata=instead_of("secrets"))
     t: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(0)))
     coord_frame: str | None = attrs.field(default=None, validator=_name)
     max_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     timeout: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     concurrency: int = attrs.field(default=4, validator=attrs.validators.ge(1))
-    secrets: Any = attrs.field(default=None, repr=False)
+    secrets: Any = attrs.field(default=None, repr=False, metadata=instead_of("token"))
 
 
 def open_service(path: CloudPath, options: BossOptions) -> SupportsCutout:

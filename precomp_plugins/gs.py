@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from precomp.errors import ConfigError
-from precomp.hookspecs import ProtocolPlugin, hookimpl
+from precomp.hookspecs import ProtocolPlugin, hookimpl, instead_of
 from precomp.interfaces import CloudPath, Store
 from precomp_plugins._endpoint import check_endpoint
 
@@ -39,12 +39,12 @@ class GsOptions:
 
     project: str | None = None
     endpoint_url: str | None = attrs.field(default=None, validator=check_endpoint)
-    anonymous: bool = False
+    anonymous: bool = attrs.field(default=False, metadata=instead_of("secrets"))
     user_project: str | None = None
     max_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     timeout: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
-    secrets: Any = attrs.field(default=None, repr=False)
+    secrets: Any = attrs.field(default=None, repr=False, metadata=instead_of("anonymous"))
 
     def __attrs_post_init__(self) -> None:
         if self.anonymous and self.secrets is not None:

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from precomp.errors import ConfigError, MissingDependencyError
-from precomp.hookspecs import ProtocolPlugin, hookimpl
+from precomp.hookspecs import ProtocolPlugin, hookimpl, instead_of
 from precomp.interfaces import CloudPath, Store
 from precomp_plugins._endpoint import check_endpoint
 
@@ -35,14 +35,14 @@ class S3Options:
 
     endpoint_url: str | None = attrs.field(default=None, validator=check_endpoint)
     region: str | None = None
-    profile: str | None = None
-    anonymous: bool = False
+    profile: str | None = attrs.field(default=None, metadata=instead_of("anonymous", "secrets"))
+    anonymous: bool = attrs.field(default=False, metadata=instead_of("profile", "secrets"))
     requester_pays: bool = False
     addressing_style: str = attrs.field(default="auto", validator=attrs.validators.in_(_STYLES))
     max_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     timeout: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
     concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
-    secrets: Any = attrs.field(default=None, repr=False)
+    secrets: Any = attrs.field(default=None, repr=False, metadata=instead_of("anonymous"))
 
     def __attrs_post_init__(self) -> None:
         if self.anonymous and (self.secrets is not None or self.profile is not None):

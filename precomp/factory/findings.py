@@ -1,6 +1,6 @@
 """What is wrong with a config, and tables laid over each other that know where each key was written."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -86,6 +86,14 @@ class Layered:
         """Lay another table on top of this one."""
         places = dict.fromkeys(table, place)
         return Layered(self.place, {**self.values, **table}, {**self.places, **places})
+
+    def without(self, keys: Collection[str]) -> "Layered":
+        """Leave some keys out."""
+        values, places = (
+            {key: item for key, item in table.items() if key not in keys}
+            for table in (self.values, self.places)
+        )
+        return Layered(self.place, values, places)
 
     def structure(self, cls: Any, findings: Findings, *, partial: bool = False) -> Any:
         """Return a `cls` of the values, or None where they have problems, which are noted.

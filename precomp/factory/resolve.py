@@ -25,6 +25,7 @@ from precomp.interfaces import CloudPath
 from precomp.jsonio import unstructure
 from precomp.jsonio.problems import member
 from precomp.plugins import Registry
+from precomp.plugins.nearest import replaced
 from precomp.volume.requests import fitting
 
 __all__ = ["Resolved", "check_options", "resolve", "scheme_of"]
@@ -76,11 +77,14 @@ def resolve(config: Config, links: Sequence[Link], registry: Registry, findings:
     below = Layered(joined(place, ".options")).over(
         config.place(f".protocols{member(path.scheme)}"), registry.options.get(path.scheme, {})
     )
-    options, effective = _with_own(below, links, findings), None
+    protocol = effective = None
     try:
-        effective = check_options(options, registry.protocol(path.scheme), findings)
+        protocol = registry.protocol(path.scheme)
     except (UnknownProtocolError, PluginConflictError) as error:
         absent.append(findings.absent(top.place_of(".cloudpath"), error))
+    options = _with_own(below, links, findings, None if protocol is None else protocol.options)
+    try:
+        effective = None if protocol is None else check_options(options, protocol, findings)
     except ConfigError as error:
         origin = registry.origin("protocol", path.scheme)
         absent.append(findings.absent(options.place, ConfigError(f"{origin}: {error}")))
@@ -118,7 +122,7 @@ def scheme_of(text: Any) -> str | None:
     return path.scheme if isinstance(path, CloudPath) else None
 
 
-def _with_own(below: Layered, links: Sequence[Link], findings: Findings) -> Layered:
+def _with_own(below: Layered, links: Sequence[Link], findings: Findings, kind: type[Any] | None) -> Layered:
     """The options of a protocol with a volume's own on top; inherited ones only from the same protocol."""
     options, before = below, None
     for link in links:
@@ -126,13 +130,12 @@ def _with_own(below: Layered, links: Sequence[Link], findings: Findings) -> Laye
         table = link.table.get("options", {})
         if own != before or table is None:
             options, before = below, own
-        if isinstance(table, Mapping):
-            options = options.over(joined(link.place, ".options"), table)
-        if "secrets" not in link.table:
-            continue
-        if isinstance(table, Mapping) and "secrets" in table:
+        given = table if isinstance(table, Mapping) else {}
+        secrets = {name: link.table[name] for name in ("secrets",) if name in link.table}
+        if "secrets" in given and secrets:
             findings.add(joined(link.place, ".secrets"), "options.secrets says it too; leave one of them out")
-        options = options.over(link.place, {"secrets": link.table["secrets"]})
+        options = options.without(replaced(kind, {**given, **secrets}))
+        options = options.over(joined(link.place, ".options"), given).over(link.place, secrets)
     return options
 
 

@@ -13,6 +13,7 @@ from precomp.jsonio import attempt
 from precomp.jsonio.problems import member
 from precomp.jsonio.secrets import hidden, secrets_in
 from precomp.plugins import Registry
+from precomp.plugins.nearest import replaced
 from precomp.plugins.portable import left_out, portable
 
 __all__ = ["Options", "Secrets", "take_user"]
@@ -76,11 +77,13 @@ class Options:
         secret did not come along by pickle.
         """
         own = self.table if scheme == self.scheme else {}
-        table = {**registry.options.get(scheme, {}), **own}
+        kind = registry.protocol(scheme).options
+        gone = replaced(kind, own)
+        further = {key: item for key, item in registry.options.get(scheme, {}).items() if key not in gone}
+        table = {**further, **own}
         places = {key: "options" if key in own else f"protocols.{scheme}" for key in table}
         for path, why in left_out(table):
             raise CredentialsError(f"{scheme}: option {path.removeprefix('.')}: {why}")
-        kind = registry.protocol(scheme).options
         if own.get("secrets") is not None and not _takes_secrets(kind):
             raise ConfigError(f"secrets: the protocol {scheme!r} takes none; leave them out")
         if kind is None:
@@ -98,7 +101,10 @@ class Options:
         if found:
             # Nothing is chained: the texts of the causes are not without secrets.
             secrets, missing = secrets_in(table), f"protocols.{scheme}"
-            lines = [f"{_place(places, path, missing)}{path}: {text}" for path, text in found]
+            whole = "options" if own else missing  # what is wrong with all of them, not with one
+            lines = [
+                f"{_place(places, path, missing if path else whole)}{path}: {text}" for path, text in found
+            ]
             raise ConfigError(hidden("\n".join(lines), secrets))
         return record
 

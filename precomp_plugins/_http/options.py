@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 import attrs
 
+from precomp.hookspecs import instead_of
+
 __all__ = ["HostOptions", "HttpOptions"]
 
 
@@ -53,7 +55,7 @@ class HttpOptions:
     """
 
     hosts: Mapping[str, HostOptions] = attrs.field(factory=dict, repr=False)
-    secrets: Any = attrs.field(default=None, repr=False)
+    secrets: Any = attrs.field(default=None, repr=False, metadata=instead_of("hosts"))
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     proxy: str | None = attrs.field(default=None, repr=False)
     ca_file: str | None = None
