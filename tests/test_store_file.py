@@ -552,11 +552,11 @@ def test_of_two_writers_that_both_moved_their_file_one_stays(
         with locked(key, path):
             yield
 
-    monkeypatch.setattr("precomp_plugins._file.locked", later)
+    monkeypatch.setattr("precomp_plugins._file.store.locked", later)
     for _ in range(20):
         # An old twin, so that both take the lock however early one of them looks for the other.
         with monkeypatch.context() as plain:
-            plain.setattr("precomp_plugins._file.locked", locked)
+            plain.setattr("precomp_plugins._file.store.locked", locked)
             store.put(KEY, Blob(b"old", "br"))
         with ThreadPoolExecutor(2) as pool:
             puts = [pool.submit(store.put, KEY, Blob(b"new", name)) for name in (None, "gzip")]
@@ -574,18 +574,18 @@ def test_a_writer_that_is_overtaken_leaves_the_winner_alone(
 
     @contextmanager
     def overtaken(key: str, path: str) -> Iterator[None]:
-        monkeypatch.setattr("precomp_plugins._file.locked", locked)
+        monkeypatch.setattr("precomp_plugins._file.store.locked", locked)
         other.put(KEY, Blob(b"winner", "zstd"))
         with locked(key, path):
             yield
 
-    monkeypatch.setattr("precomp_plugins._file.locked", overtaken)
+    monkeypatch.setattr("precomp_plugins._file.store.locked", overtaken)
     store.put(KEY, Blob(b"loser", "gzip"))
     assert files() == {f"{KEY}.zstd": b"winner"}
 
 
 def test_a_put_takes_no_lock_without_a_twin(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("precomp_plugins._file.locked", None)
+    monkeypatch.setattr("precomp_plugins._file.store.locked", None)
     for content in (b"1", b"2"):
         store.put(KEY, Blob(content, "gzip"))
     assert store.get(KEY) == Blob(b"2", "gzip")
