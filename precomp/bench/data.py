@@ -38,7 +38,9 @@ class Blocks:
 
     def volume(self, kind: str, shape: Int3, rng: np.random.Generator) -> NDArray[Any]:
         """Return a volume (x, y, z, 1) in Fortran order whose content depends on `rng`."""
-        block: NDArray[Any] = self.em if kind == "em" else self.labels
+        block: NDArray[Any] = self.labels if kind == "labels" else self.em
+        if kind == "floats":
+            block = np.multiply(block, np.float32(1 / 255), order="F")
         block = np.roll(block, tuple(int(rng.integers(length)) for length in block.shape), (0, 1, 2))
         out = np.empty((*shape, 1), block.dtype, order="F")
         for x in range(0, shape[0], block.shape[0]):

@@ -16,6 +16,17 @@ Int3 = tuple[int, int, int]
 JPEG_QUALITY = 85  # stated in the info, as the default of tensorstore is another one
 BUCKET = "bench"  # on S3, where a layer has the key that is its folder's name
 _KEY = "8_8_40"
+_DTYPES = {"em": "uint8", "labels": "uint64", "floats": "float32"}
+_BYTES = {"uint8": 1, "uint64": 8, "float32": 4}
+_SHARDING = {
+    "@type": "neuroglancer_uint64_sharded_v1",
+    "hash": "identity",
+    "preshift_bits": 2,
+    "minishard_bits": 2,
+    "shard_bits": 0,
+    "minishard_index_encoding": "gzip",
+    "data_encoding": "raw",
+}
 
 
 class Box(NamedTuple):
@@ -48,12 +59,13 @@ class Layer:
     """One scale of one channel, with its first voxel at (0, 0, 0).
 
     Attributes:
-        kind: of the data: `em` is uint8, `labels` uint64.
+        kind: of the data: `em` is uint8, `labels` uint64, `floats` float32.
         shape: in voxels, x, y, z.
         chunk: likewise.
-        encoding: `raw` or `jpeg`.
+        encoding: `raw`, `jpeg`, `png`, `compressed_segmentation`, `compresso`, `crackle` or `fpzip`.
         compress: `gzip` or None.
         protocol: `file` or `s3`.
+        sharded: whether all chunks are in one shard; cloud-volume writes no more than one.
     """
 
     kind: str
@@ -62,16 +74,17 @@ class Layer:
     encoding: str = "raw"
     compress: str | None = None
     protocol: str = "file"
+    sharded: bool = False
 
     @property
     def dtype(self) -> str:
         """Of a voxel."""
-        return "uint8" if self.kind == "em" else "uint64"
+        return _DTYPES[self.kind]
 
     @property
     def nbytes(self) -> int:
         """Of all voxels."""
-        return math.prod(self.shape) * (1 if self.kind == "em" else 8)
+        return math.prod(self.shape) * _BYTES[self.dtype]
 
     @property
     def whole(self) -> Box:
@@ -90,7 +103,11 @@ class Layer:
         }
         if self.encoding == "jpeg":
             scale["jpeg_quality"] = JPEG_QUALITY
-        layer_type = "image" if self.kind == "em" else "segmentation"
+        if self.encoding == "compressed_segmentation":
+            scale["compressed_segmentation_block_size"] = [8, 8, 8]
+        if self.sharded:
+            scale["sharding"] = _SHARDING
+        layer_type = "segmentation" if self.kind == "labels" else "image"
         return {"type": layer_type, "data_type": self.dtype, "num_channels": 1, "scales": [scale]}
 
     def commit(self, folder: Path) -> None:

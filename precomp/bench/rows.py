@@ -75,7 +75,7 @@ SIZES = {
     "tiny": Sizes(  # shows that all of it works, and nothing else
         image=(128, 128, 128),
         packed=(128, 128, 128),
-        labels=(64, 64, 64),
+        labels=(128, 128, 128),
         small={16: (32, 32, 16), 32: (64, 64, 32), 128: (128, 128, 128)},
         memory=(128, 128, 128),
         objects=(128, 128, 128),
@@ -127,17 +127,30 @@ class Row:
 
 def all_rows(sizes: Sizes) -> list[Row]:
     """Return every row, in the order of the table."""
-    return [*_volumes(sizes), *_cutouts(sizes), *_small_chunks(sizes), *_costs(sizes), *_objects(sizes)]
+    return [
+        *_volumes(sizes),
+        *_encodings(sizes),
+        *_cutouts(sizes),
+        *_small_chunks(sizes),
+        *_costs(sizes),
+        *_objects(sizes),
+    ]
 
 
 def _both(
     name: str, title: str, layer: Layer, read: Mapping[str, float], write: Mapping[str, float]
 ) -> list[Row]:
-    absent = ("tensorstore",) if layer.compress else ()  # it knows no compressed chunks
+    absent = _cannot(layer)
     return [
         Row(f"{name}-read", f"{title}: read", "read", "MB/s", layer, targets=read, absent=absent),
         Row(f"{name}-write", f"{title}: write", "write", "MB/s", layer, targets=write, absent=absent),
     ]
+
+
+def _cannot(layer: Layer) -> tuple[str, ...]:
+    """Peers that do not know such a layer; that of bare numpy knows no shards."""
+    unknown = layer.compress or layer.encoding in ("compresso", "crackle", "fpzip")
+    return ("tensorstore",) * bool(unknown) + ("limit",) * layer.sharded
 
 
 def _volumes(sizes: Sizes) -> Iterator[Row]:
@@ -155,6 +168,25 @@ def _volumes(sizes: Sizes) -> Iterator[Row]:
     yield from _both("labels-gzip", "uint64 labels, raw + gzip", packed, read, write)
 
 
+def _encodings(sizes: Sizes) -> Iterator[Row]:
+    labels, cloud = sizes.labels, {"cloud-volume": 1.0}
+    cseg, shard = _cseg(sizes, sharded=False), _cseg(sizes, sharded=True)
+    par, better = {"tensorstore": 1.0, "cloud-volume": 1.5}, {"tensorstore": 1.0, "cloud-volume": 1.0}
+    yield from _both("cseg", "uint64 labels, compressed_segmentation", cseg, par, par)
+    yield from _both("shard", "the same, in a shard", shard, {"tensorstore": 1.5}, better)
+    png = Layer("em", sizes.packed, encoding="png")
+    yield from _both("png", "image, png", png, {"tensorstore": 1.0}, {"tensorstore": 3.0})
+    for encoding in ("compresso", "crackle"):
+        layer = Layer("labels", labels, encoding=encoding)
+        yield from _both(encoding, f"uint64 labels, {encoding}", layer, cloud, cloud)
+    floats = Layer("floats", labels, encoding="fpzip")
+    yield from _both("fpzip", "float32, fpzip", floats, cloud, cloud)
+
+
+def _cseg(sizes: Sizes, sharded: bool) -> Layer:
+    return Layer("labels", sizes.labels, encoding="compressed_segmentation", sharded=sharded)
+
+
 def _cutouts(sizes: Sizes) -> Iterator[Row]:
     raw, count = Layer("em", sizes.image), sizes.cutouts
     packed, jpeg = Layer("em", sizes.packed, compress="gzip"), Layer("em", sizes.packed, encoding="jpeg")
@@ -163,6 +195,14 @@ def _cutouts(sizes: Sizes) -> Iterator[Row]:
     yield Row("cutout-raw", f"{title}, raw", "cutout", "ms", raw, count, half)
     yield Row("cutout-gzip", f"{title}, raw + gzip", "cutout", "ms", packed, count, absent=("tensorstore",))
     yield Row("cutout-jpeg", f"{title}, jpeg", "cutout", "ms", jpeg, count, half)
+    for name, what, sharded in (
+        ("cseg", "compressed_segmentation", False),
+        ("shard", "the same, in a shard", True),
+    ):
+        layer = _cseg(sizes, sharded)
+        yield Row(
+            f"cutout-{name}", f"{title}, {what}", "cutout", "ms", layer, count, half, absent=_cannot(layer)
+        )
     yield Row("voxel-raw", "one voxel, raw", "voxel", "us", raw, sizes.voxels, {"tensorstore": 5.0})
     x, y, _ = sizes.image
     yield Row(

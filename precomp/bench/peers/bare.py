@@ -1,4 +1,4 @@
-"""Files and codecs as bare as Python has them: no checks, no retries, no names but those given."""
+"""Files as bare as Python has them, and what is in them: no checks, no retries, no names but those given."""
 
 import os
 from typing import Any
@@ -7,24 +7,13 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from precomp.bench.layer import JPEG_QUALITY, Int3, Layer
-from precomp.errors import MissingDependencyError
+from precomp.bench.layer import Int3, Layer
+from precomp.bench.peers.bare_codecs import DECODE, ENCODE
 
-__all__ = ["decode", "encode", "read_file", "require_codec", "write_file"]
+__all__ = ["decode", "encode", "read_file", "write_file"]
 
 _GZIP = 16 + 15  # zlib's way to say: gzip wrapper, full window
 _LEVEL = 2  # of ISA-L; more takes twice the time for one percent of size
-
-
-def require_codec(layer: Layer) -> None:
-    """Raise MissingDependencyError where the codec of the layer is not installed."""
-    if layer.encoding == "jpeg":
-        try:
-            import simplejpeg  # noqa: F401
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"the jpeg rows need simplejpeg ({error}); pip install 'precomp[bench]'"
-            ) from error
 
 
 def read_file(path: str) -> bytes:
@@ -45,11 +34,8 @@ def write_file(path: str, data: Any) -> None:
 def decode(layer: Layer, data: bytes, shape: Int3) -> NDArray[Any]:
     """Return the voxels (x, y, z, 1) of a stored chunk of `shape`."""
     x, y, z = shape
-    if layer.encoding == "jpeg":
-        import simplejpeg
-
-        rows: NDArray[Any] = simplejpeg.decode_jpeg(data, "Gray")
-        return rows.reshape(z, y, x, 1).transpose(2, 1, 0, 3)
+    if layer.encoding in DECODE:
+        return DECODE[layer.encoding](layer, data, shape)
     if layer.compress:
         data = isal_zlib.decompress(data, _GZIP, x * y * z * np.dtype(layer.dtype).itemsize)
     return np.frombuffer(data, layer.dtype).reshape((x, y, z, 1), order="F")
@@ -57,10 +43,7 @@ def decode(layer: Layer, data: bytes, shape: Int3) -> NDArray[Any]:
 
 def encode(layer: Layer, chunk: NDArray[Any]) -> Any:
     """Return what is stored of a chunk (x, y, z, 1), as any kind of buffer."""
+    if layer.encoding in ENCODE:
+        return ENCODE[layer.encoding](chunk)
     rows = np.ascontiguousarray(chunk.transpose(3, 2, 1, 0))  # the chunk's Fortran order
-    if layer.encoding == "jpeg":
-        import simplejpeg
-
-        x, y, z, _ = chunk.shape
-        return simplejpeg.encode_jpeg(rows.reshape(z * y, x, 1), JPEG_QUALITY, "Gray", "444")
     return isal_zlib.compress(rows, _LEVEL, _GZIP) if layer.compress else rows
