@@ -284,6 +284,15 @@ def test_an_address_that_is_no_google_storage(proxy: FaultProxy) -> None:
     for call in ("stat", "put", "list"):
         with pytest.raises(StoreError, match="is no JSON"):
             CALLS[call][0](store)
+    for keys in ([KEY], [KEY, "b"]):
+        with pytest.raises(StoreError, match=r"tried 2 times.* not known to be deleted"):
+            store.delete(keys)
+
+
+def test_absence_is_not_believed_where_a_page_says_that_the_bucket_is_there(proxy: FaultProxy) -> None:
+    proxy.plan(google(404, "notFound"), Fault.status(200, body=b"<html>hello</html>"))
+    with pytest.raises(StoreError, match="is no JSON"):
+        store_at("bucket", proxy, max_attempts=1).get(KEY)
 
 
 def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Any) -> None:

@@ -374,11 +374,60 @@ def test_what_is_not_deleted_among_many_is_named(proxy: FaultProxy, path: str) -
         behind(proxy, path).delete(["a", "b"])
 
 
+def bulk(request: Request) -> bool:
+    return request.method == "POST"
+
+
+DELETED_A = "<DeleteResult><Deleted><Key>{0}/a</Key></Deleted>{1}</DeleteResult>"
+BUSY = "<Error><Key>{0}/b</Key><Code>InternalError</Code><Message>busy</Message></Error>"
+
+
+@pytest.mark.parametrize(
+    ("body", "methods"),
+    [
+        ("<html>please log in</html>", ["POST", *["DELETE"] * 3]),  # what it does not say it did not do
+        ("<DeleteResult></DeleteResult>", ["POST", *["DELETE"] * 3]),
+        (DELETED_A, ["POST", *["DELETE"] * 2]),
+        (DELETED_A.replace("{1}", BUSY), ["POST", "POST"]),  # all but a
+        ("<DeleteResult><Deleted><Key>", ["POST", "POST"]),  # cut short
+        ("", ["POST", *["DELETE"] * 3]),
+        ("<DeleteResult><Error></Error></DeleteResult>", None),
+    ],
+)
+def test_an_answer_to_a_delete_of_many_is_no_success_by_its_status(
+    proxy: FaultProxy, path: str, body: str, methods: list[str] | None
+) -> None:
+    store = behind(proxy, path)
+    for key in "abcd":
+        store.put(key, Blob(DATA))
+    proxy.clear()
+    proxy.plan(Fault.status(200, body=body.format(path, "").encode()), match=bulk)
+    if methods is None:
+        with pytest.raises(StoreError, match=f"{path}/a and 2 more: S3 answered 400: None"):
+            store.delete("abc")
+        return
+    store.delete("abc")
+    assert [request.method for request in proxy.requests] == methods
+    assert sorted(store.list("")) == (["a", "d"] if "/a<" in body else ["d"])  # a was not, whatever it said
+
+
+def test_a_page_that_answers_a_delete_is_no_success(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, max_attempts=2)
+    store.put("a", Blob(DATA))
+    proxy.plan(Fault.status(200, body=b"<html>please log in</html>"), forever=True)
+    for keys in (["a"], ["a", "b"]):
+        with pytest.raises(StoreError, match=r"/a: tried 2 times .* not known to be deleted"):
+            store.delete(keys)
+    proxy.clear()
+    proxy.plan(Fault.status(200, body=b""))  # as some services say it
+    store.delete(["b"])
+
+
 def test_a_service_that_deletes_one_by_one(proxy: FaultProxy, path: str) -> None:
     store = behind(proxy, path)
     for key in "abc":
         store.put(key, Blob(DATA))
-    proxy.plan(Fault.status(501), match=lambda request: request.method == "POST")
+    proxy.plan(Fault.status(501), match=bulk)
     store.delete("ab")
     assert list(store.list("")) == ["c"]
 

@@ -4,7 +4,7 @@ It takes some 2 ms of Python per request, but tells exactly what S3 answered.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -123,25 +123,28 @@ class BotoRequests:
     def delete(self, key: str) -> None:
         """Remove an object; an absent one is fine."""
         with _answers():
-            self.client.delete_object(Bucket=self.bucket, Key=key, **self.payer)
+            about = self.client.delete_object(Bucket=self.bucket, Key=key, **self.payer)["ResponseMetadata"]
+        empty = about.get("HTTPHeaders", {}).get("content-length") == "0"
+        if about.get("HTTPStatusCode") != 204 and not empty:  # whoever answered, it was not S3
+            raise Answer(None, message="the answer has a body, so that it is not known to be deleted")
 
-    def delete_all(self, keys: Sequence[str]) -> Sequence[tuple[str, Answer]]:
-        """Remove up to a thousand objects at once; return the keys that S3 did not, and why."""
-        wanted = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    def delete_all(self, keys: Sequence[str]) -> tuple[Collection[str], Sequence[Answer]]:
+        """Remove up to a thousand objects at once.
+
+        Returns the keys of which S3 says that they are gone, and what it says of those that it refuses to
+        remove. Of any other nothing is known.
+        """
+        wanted = {"Objects": [{"Key": key} for key in keys]}
         with _answers():
             done = self.client.delete_objects(Bucket=self.bucket, Delete=wanted, **self.payer)
-        return [
-            (
-                error["Key"],
-                Answer(
-                    _STATUS.get(error["Code"], 400),
-                    error["Code"],
-                    f"{error['Key']}: {error.get('Message', '')}",
-                ),
-            )
-            for error in done.get("Errors", ())
-            if error["Code"] != "NoSuchKey"
-        ]
+        gone, refused = {one.get("Key") for one in done.get("Deleted", ())}, []
+        for error in done.get("Errors", ()):
+            key, code = error.get("Key"), error.get("Code", "")
+            if code == "NoSuchKey":
+                gone.add(key)
+            else:
+                refused.append(Answer(_STATUS.get(code, 400), code, f"{key}: {error.get('Message', '')}"))
+        return gone, refused
 
     def page(self, prefix: str, after: str | None) -> tuple[list[str], str | None]:
         """Return a page of the keys that start with `prefix`, and what names the next page, if any."""

@@ -91,10 +91,17 @@ class Bucket:
 
         return self._policy.call(place, attempt)
 
-    def find(self, key: str, request: Callable[[Any], _T], expected: Collection[int] = ABSENT) -> _T | None:
+    def find(
+        self,
+        key: str,
+        request: Callable[[Any], _T],
+        expected: Collection[int] = ABSENT,
+        *,
+        careful: bool = False,
+    ) -> _T | None:
         """Return what a request returns; None where there is no object, but a bucket that it could be in."""
         try:
-            return self.ask(key, request, expected)
+            return self.ask(key, request, expected, careful=careful)
         except Answer as answer:
             if answer.status != 404:
                 raise

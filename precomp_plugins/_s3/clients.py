@@ -18,7 +18,7 @@ __all__ = ["Clients", "Requests"]
 
 
 class Requests(Protocol):
-    """Single requests, by obstore or by boto3. Each raises Answer where S3 does not say yes."""
+    """Single requests that both make, obstore and boto3. Each raises Answer where S3 does not say yes."""
 
     def get(self, key: str, byte_range: ByteRange | None, version: str | None = None) -> Blob:
         """Return an object or a part of it, if it still has `version`."""
@@ -30,10 +30,6 @@ class Requests(Protocol):
 
     def put(self, key: str, blob: Blob, condition: Condition | None) -> str | None:
         """Store an object and return its version."""
-        ...
-
-    def delete(self, key: str) -> None:
-        """Remove an object; an absent one is fine."""
         ...
 
 

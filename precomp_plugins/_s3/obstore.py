@@ -109,7 +109,6 @@ class ObstoreRequests:
                 "unsigned_payload": address.endpoint.startswith("https://"),
                 "conditional_put": "etag",
                 "s3_express": False,
-                "disable_bulk_delete": True,  # for one object it is the longer way
             },
             client_options=_client_options(account, address, policy),
             retry_config={"max_retries": 0},
@@ -159,13 +158,6 @@ class ObstoreRequests:
         except (BaseError, OSError, ValueError) as error:
             raise _answer(error) from None
         return done["e_tag"]
-
-    def delete(self, key: str) -> None:
-        """Remove an object; an absent one is fine."""
-        try:
-            obstore.delete(self._store, key)
-        except (BaseError, OSError, ValueError) as error:
-            raise _answer(error) from None
 
 
 def _client_options(account: Account, address: Address, policy: RetryPolicy) -> Any:

@@ -1,7 +1,7 @@
 """The store of `s3://`."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from precomp.errors import ConditionFailedError, CredentialsError, StoreError
@@ -149,35 +149,34 @@ class S3Store:
         """Remove the objects, a thousand at once; absent ones are fine."""
         rest = iter(keys)
         while batch := list(itertools.islice(rest, _BULK)):
-            names = [self._full(key) for key in batch]
-            if len(batch) == 1 or not self._deleted_at_once(batch, names):
-                for key, full in zip(batch, names, strict=True):
-                    self._delete(key, full)
+            names = {self._full(key): key for key in batch}
+            for full in self._delete_all(names) if len(names) > 1 else names:
+                self._delete(names[full], full)
 
     def _delete(self, key: str, full: str) -> None:
-        def remove(requests: Requests) -> None:
+        def remove(requests: BotoRequests) -> None:
             requests.delete(full)
 
-        self._bucket.find(key, remove)
+        self._bucket.find(key, remove, careful=True)
 
-    def _deleted_at_once(self, keys: Sequence[str], names: Sequence[str]) -> bool:
-        """Remove several objects; False where the service has no such request."""
-        left = names
+    def _delete_all(self, names: Mapping[str, str]) -> Iterable[str]:
+        """Remove objects by one request; return those of which the service does not say that it did."""
+        left = list(names)
 
         def remove(requests: BotoRequests) -> None:
             nonlocal left
-            refused = requests.delete_all(left)
+            gone, refused = requests.delete_all(left)
+            left = [full for full in left if full not in gone]
             if refused:
-                left = [full for full, _ in refused]
-                raise refused[0][1]
+                raise refused[0]
 
+        first = names[left[0]]
         try:
-            self._bucket.ask(f"{keys[0]} and {len(keys) - 1} more", remove, _NO_BULK, careful=True)
-        except Answer as answer:
+            self._bucket.ask(f"{first} and {len(names) - 1} more", remove, _NO_BULK, careful=True)
+        except Answer as answer:  # it has no such request
             if answer.status == 404:
-                self._bucket.check(keys[0], answer)
-            return False
-        return True
+                self._bucket.check(first, answer)
+        return left
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, page by page. What no store may have is passed over."""
