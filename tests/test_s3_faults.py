@@ -19,6 +19,7 @@ from servers.s3 import BUCKET, s3_server
 from volumes import make
 
 from precomp import CloudVolume
+from precomp.engine.update import update
 from precomp.errors import ChunkDecodeError, ConditionFailedError, CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition
 
@@ -209,11 +210,45 @@ def test_a_lost_answer_is_settled_by_reading_back(proxy: FaultProxy, path: str) 
     store = behind(proxy, path)
     proxy.plan(Fault.drop(), match=of_puts)
     version = store.put("x", Blob(DATA, "gzip"), condition=Condition(None))
-    assert [request.method for request in proxy.requests] == ["PUT", "PUT", "GET"]
+    assert [request.method for request in proxy.requests] == ["PUT", "PUT", "HEAD"]
     proxy.plan(Fault.drop(), match=of_puts)
     new = store.put("x", Blob(DATA[::-1]), condition=Condition(version))
     blob = store.get("x")
     assert (data_of(blob), blob.version, blob.content_encoding) == (DATA[::-1], new, None)
+    assert proxy.left == 0
+
+
+def test_the_same_bytes_of_another_writer_are_not_taken_for_ours(proxy: FaultProxy, path: str) -> None:
+    store, other = behind(proxy, path), store_at(path)
+    before = store.put("x", Blob(b"4"))
+    for lost in ([Fault.reset()], [Fault.reset(), Fault.reset()]):  # of obstore; of obstore and boto3
+        proxy.plan(*lost, match=of_puts)
+        now = other.put("x", Blob(b"5"), condition=Condition(before))
+        with pytest.raises(ConditionFailedError, match="nothing was written"):
+            store.put("x", Blob(b"5"), condition=Condition(before))
+        assert proxy.left == 0
+        before = other.put("x", Blob(b"4"), condition=Condition(now))
+
+
+def test_no_update_is_lost_with_the_answers(proxy: FaultProxy, path: str) -> None:
+    store = behind(proxy, path, max_attempts=12)
+    proxy.plan(*[Fault.drop(), Fault.passing(), Fault.reset()] * 8, match=of_puts)
+    for _ in range(12):
+        update(store, "x", lambda blob: Blob(b"%d" % (int(bytes(blob.data)) + 1 if blob else 1)))
+    assert data_of(store.get("x")) == b"12"
+    assert proxy.left < 12
+
+
+def test_only_a_write_on_a_condition_has_a_mark(path: str) -> None:
+    store = store_at(path)
+    store.put("x", Blob(DATA))
+    store.put("y", Blob(DATA), condition=Condition(None))
+    meta = {
+        key: s3_server().client.head_object(Bucket=BUCKET, Key=f"{path}/{key}")["Metadata"] for key in "xy"
+    }
+    assert meta["x"] == {}
+    assert list(meta["y"]) == ["precomp-write"]
+    assert store.get("y") == store_at(path).get("y")
 
 
 @pytest.mark.parametrize("condition", [Condition(None), Condition('"0123456789abcdef0123456789abcdef"')])

@@ -28,9 +28,11 @@ from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import retry_after
 from precomp_plugins._s3.answers import Answer
 
-__all__ = ["BY_DEFAULT", "BotoRequests", "encoding_of"]
+__all__ = ["BY_DEFAULT", "MARK", "BotoRequests", "encoding_of"]
 
 BY_DEFAULT = "application/octet-stream"
+MARK = "precomp-write"
+"""The name of the metadata by which a conditional write knows its own object again."""
 
 _BLOCK = 2**18  # bytes; after each one the time is looked at
 _ON_THE_WAY = (ChecksumError, ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
@@ -98,9 +100,17 @@ class BotoRequests:
             found = self.client.head_object(Bucket=self.bucket, Key=key, **self.payer)
         return _blob(found, b"", _length(found))
 
-    def put(self, key: str, blob: Blob, condition: Condition | None) -> str | None:
-        """Store an object and return its version."""
+    def marked(self, key: str) -> tuple[str | None, str | None]:
+        """Return an object's mark, if it has one, and its version."""
+        with _answers():
+            found = self.client.head_object(Bucket=self.bucket, Key=key, **self.payer)
+        return found.get("Metadata", {}).get(MARK), found.get("ETag")
+
+    def put(self, key: str, blob: Blob, condition: Condition | None, mark: str | None) -> str | None:
+        """Store an object, with a mark if there is one, and return its version."""
         more: dict[str, Any] = dict(self.payer)
+        if mark is not None:
+            more["Metadata"] = {MARK: mark}
         if blob.content_encoding is not None:
             more["ContentEncoding"] = blob.content_encoding
         if blob.cache_control is not None:

@@ -28,8 +28,8 @@ class Requests(Protocol):
         """Return what is known of an object, without its bytes but with its size."""
         ...
 
-    def put(self, key: str, blob: Blob, condition: Condition | None) -> str | None:
-        """Store an object and return its version."""
+    def put(self, key: str, blob: Blob, condition: Condition | None, mark: str | None) -> str | None:
+        """Store an object, with a mark if there is one, and return its version."""
         ...
 
 

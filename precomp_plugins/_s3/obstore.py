@@ -28,7 +28,7 @@ from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import RetryPolicy
 from precomp_plugins._s3.account import Account, Address
 from precomp_plugins._s3.answers import Answer
-from precomp_plugins._s3.boto import BY_DEFAULT, encoding_of
+from precomp_plugins._s3.boto import BY_DEFAULT, MARK, encoding_of
 
 __all__ = ["LARGEST_PUT", "ObstoreRequests", "takes", "usable"]
 
@@ -140,9 +140,11 @@ class ObstoreRequests:
             raise _answer(error) from None
         return _blob(found.attributes, found.meta["e_tag"], b"", found.meta["size"])
 
-    def put(self, key: str, blob: Blob, condition: Condition | None) -> str | None:
-        """Store an object and return its version."""
+    def put(self, key: str, blob: Blob, condition: Condition | None, mark: str | None) -> str | None:
+        """Store an object, with a mark if there is one, and return its version."""
         attributes = {"Content-Type": blob.content_type or BY_DEFAULT}
+        if mark is not None:
+            attributes[MARK] = mark
         if blob.content_encoding is not None:
             attributes["Content-Encoding"] = blob.content_encoding
         if blob.cache_control is not None:

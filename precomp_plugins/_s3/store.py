@@ -1,6 +1,7 @@
 """The store of `s3://`."""
 
 import itertools
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -120,13 +121,14 @@ class S3Store:
         """Store `blob` whole or not at all and return its version.
 
         Raises ConditionFailedError, and writes nothing, where `condition` does not hold. Where the answer to
-        a conditional put was lost, what is stored then tells whether it was done.
+        a conditional put was lost, the object tells whether it is this one.
         """
         full = self._full(key)
+        mark = None if condition is None else secrets.token_hex(16)
         failed: list[Answer] = []
 
         def send(requests: Requests) -> str | None:
-            return requests.put(full, blob, condition)
+            return requests.put(full, blob, condition, mark)
 
         careful = memoryview(blob.data).nbytes > LARGEST_PUT
         try:
@@ -136,14 +138,22 @@ class S3Store:
                 self._bucket.check(key, answer)
             if condition is None:
                 raise self._bucket.error(key, answer) from answer
-            now = self.get(key) if failed else None
-            if now is not None and _same(now, blob):
-                return now.version
+            found, version = self._marked(key, full) if failed else (None, None)
+            if found == mark:
+                return version
             expected = "no object" if condition.version is None else f"version {condition.version}"
             raise ConditionFailedError(
                 f"{self._path}/{key}: expected {expected}, found something else; nothing was written, "
                 "read the object again"
             ) from answer
+
+    def _marked(self, key: str, full: str) -> tuple[str | None, str | None]:
+        """Return the mark and the version of what is stored now."""
+
+        def look(requests: BotoRequests) -> tuple[str | None, str | None]:
+            return requests.marked(full)
+
+        return self._bucket.find(key, look, careful=True) or (None, None)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, a thousand at once; absent ones are fine."""
@@ -213,8 +223,3 @@ class S3Store:
         return StoreError(
             f"{self._path}/{key}: others replaced it {_CHANGES} times while it was read; try again later"
         )
-
-
-def _same(one: Blob, other: Blob) -> bool:
-    same_bytes = memoryview(one.data).cast("B") == memoryview(other.data).cast("B")
-    return same_bytes and one.content_encoding == other.content_encoding
