@@ -69,28 +69,36 @@ class Crackle:
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
         """Return the chunk; ValueError where it is damaged, truncated or of another size or dtype."""
-        return self._slices(data, spec, 0, spec.shape[2])
+        out = np.empty(spec.shape, spec.dtype, order="F")
+        x, y, z, c = (slice(0, n) for n in spec.shape)
+        self.decode_into(data, spec, (x, y, z, c), out)
+        return out
 
     def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
         """Decode the slices of a box; ValueError as `decode`."""
-        x, y, z, c = box
-        wanted = range(spec.shape[2])[z]
-        if out.size:
-            slices = self._slices(data, spec, wanted[0], wanted[-1] + 1)
-            out[...] = slices[x, y, :: wanted.step, c]
-
-    def _slices(self, data: Buffer, spec: ChunkSpec, start: int, stop: int) -> NDArray[Any]:
         from precomp_plugins.codecs._helper.pool import decode_outside
 
-        header = _header(data)
-        expected = (spec.shape[:3], spec.dtype.itemsize, spec.dtype.kind == "i")
-        if header[:3] != expected:
-            raise ValueError(
-                f"crackle: expected {expected} (x, y, z; bytes of a label; signed), found {header[:3]}"
-            )
-        if header.known != len(data):
-            raise ValueError(f"crackle: expected {header.known} bytes, found {len(data)}")
-        shape = (*spec.shape[:2], stop - start)
+        _check(data, spec)
+        x, y, z, c = box
+        wanted = range(spec.shape[2])[z]
+        if not out.size:
+            return
+        shape = (*spec.shape[:2], wanted[-1] + 1 - wanted[0])
+
+        def paste(voxels: memoryview) -> None:
+            slices = np.ndarray((*shape, 1), spec.dtype, voxels, order="F")
+            out[...] = slices[x, y, :: wanted.step, c]
+
         size = spec.dtype.itemsize * shape[0] * shape[1] * shape[2]
-        voxels = decode_outside("crackle", data, size, z=[start, stop], shape=shape)
-        return np.ndarray((*shape, 1), spec.dtype, voxels, order="F")
+        decode_outside("crackle", data, size, paste, z=[wanted[0], wanted[-1] + 1], shape=shape)
+
+
+def _check(data: Buffer, spec: ChunkSpec) -> None:
+    header = _header(data)
+    expected = (spec.shape[:3], spec.dtype.itemsize, spec.dtype.kind == "i")
+    if header[:3] != expected:
+        raise ValueError(
+            f"crackle: expected {expected} (x, y, z; bytes of a label; signed), found {header[:3]}"
+        )
+    if header.known != len(data):
+        raise ValueError(f"crackle: expected {header.known} bytes, found {len(data)}")

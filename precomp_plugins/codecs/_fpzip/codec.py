@@ -50,5 +50,8 @@ class Fpzip:
 
         if spec.nbytes // 4 > _MOST:
             raise ValueError(f"fpzip: at most {_MOST} voxels in a chunk")
-        voxels = decode_outside("fpzip", data, spec.nbytes, shape=spec.shape)
-        return np.ndarray(spec.shape, spec.dtype, voxels, order="F")
+
+        def copied(voxels: memoryview) -> NDArray[Any]:
+            return np.ndarray(spec.shape, spec.dtype, voxels, order="F").copy(order="F")
+
+        return decode_outside("fpzip", data, spec.nbytes, copied, shape=spec.shape)

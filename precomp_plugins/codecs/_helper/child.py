@@ -1,4 +1,5 @@
-"""A helper process, see `_helper.pool`: decodes what comes in at its input until that ends. Run by its path.
+"""A helper process, see `_helper.pool`: decodes what comes in at its input until that ends, into memory that
+both sides see. Run by its path.
 
 It forks a worker that does it. A worker that has refused data, or has died of them, is followed by another:
 who knows what they did to its memory. Forking costs a millisecond, starting an interpreter a hundred.
@@ -20,30 +21,29 @@ _LEAST_TIME = 1.0  # seconds of the processor for a chunk, and more for a large 
 _LEAST_SPEED = 2e6  # bytes in a second, a tenth of what the slowest decoder does
 
 
-def _crackle() -> Callable[..., Any]:
+def _crackle() -> Callable[..., None]:
     import crackle
     import numpy as np
 
-    def decode(data: bytes, z: tuple[int, int], shape: list[int]) -> Any:
+    def decode(data: bytes, room: memoryview, z: tuple[int, int], shape: list[int]) -> None:
         labels = crackle.codec.decompress_range(data, *z, 1)
-        if list(labels.shape) != shape:
-            raise ValueError(f"crackle: expected {shape}, found {labels.shape}")
-        return np.ascontiguousarray(labels.T)  # what was an array in C order is stored and returned as one
+        if list(labels.shape) != shape or labels.nbytes != len(room):
+            raise ValueError(f"crackle: expected {shape}, found {labels.dtype} of {labels.shape}")
+        np.ndarray(labels.shape, labels.dtype, room, order="F")[...] = labels
 
     return decode
 
 
-def _fpzip() -> Callable[..., Any]:
+def _fpzip() -> Callable[..., None]:
     from ctypes import c_float
 
     from precomp_plugins.codecs._fpzip import library
 
     library.library()
 
-    def decode(data: bytes, shape: list[int]) -> Any:
-        voxels = (c_float * (shape[0] * shape[1] * shape[2] * shape[3]))()
+    def decode(data: bytes, room: memoryview, shape: list[int]) -> None:
+        voxels = (c_float * (shape[0] * shape[1] * shape[2] * shape[3])).from_buffer(room)
         library.read(data, (shape[0], shape[1], shape[2], shape[3]), voxels)
-        return voxels
 
     return decode
 
@@ -71,7 +71,7 @@ def _answer(target: int, status: int, data: Any) -> None:
         view = view[os.write(target, view) :]
 
 
-def _work(source: int, target: int, told: int, decode: Callable[..., Any]) -> NoReturn:
+def _work(source: int, target: int, told: int, room: Any, decode: Callable[..., None]) -> NoReturn:
     """Decode until the input ends or something is refused.
 
     Bytes to `told` say where an answer begins and ends. Damaged data may keep a decoder busy for ever, so
@@ -83,16 +83,16 @@ def _work(source: int, target: int, told: int, decode: Callable[..., Any]) -> No
         data = bytes(_read(source, size))
         signal.setitimer(signal.ITIMER_PROF, _LEAST_TIME + wanted / _LEAST_SPEED)
         try:
-            found = memoryview(decode(data, **facts)).cast("B")
-            if len(found) != wanted:
-                raise ValueError(f"expected {wanted} bytes of voxels, found {len(found)}")
+            with room.take(wanted) as voxels:
+                decode(data, voxels, **facts)
+            room.let_go()
         except Exception as error:  # noqa: BLE001  it is told to the one who asked
             os.write(told, b"<")
             _answer(target, _REFUSED, str(error).encode())
             os._exit(_ANSWERED)
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.write(told, b"<")
-        _answer(target, _GOOD, found)
+        _answer(target, _GOOD, b"")
         os.write(told, b">")
 
 
@@ -102,14 +102,17 @@ def main(decoder: str) -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)  # a library that prints does not break the answers
-    sys.path[:] = json.loads(sys.argv[2])
+    sys.path[:] = json.loads(sys.argv[3])
+    from precomp_plugins.codecs._helper.room import Room
+
+    room = Room(int(sys.argv[2]))
     decode = _DECODERS[decoder]()
     os.write(target, b"+")  # ready
     while True:
         seen, told = os.pipe()
         worker = os.fork()
         if not worker:
-            _work(source, target, told, decode)
+            _work(source, target, told, room, decode)
         os.close(told)
         notes = b""
         while note := os.read(seen, 4096):  # until the worker is gone

@@ -15,14 +15,18 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from precomp.interfaces import Buffer
+from precomp_plugins.codecs._helper.room import Room, open_room
 
 __all__ = ["decode_outside"]
+
+T = TypeVar("T")
 
 _SCRIPT = Path(__file__).with_name("child.py")
 _TIMEOUT = 60  # seconds without a sign of life, and more for a large chunk:
@@ -37,8 +41,11 @@ class _GoneError(Exception):
 
 class _Helper:
     def __init__(self, decoder: str) -> None:
+        self._room = Room(open_room())
+        room = self._room.file
         self.process = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT), decoder, json.dumps(sys.path)],
+            [sys.executable, "-P", str(_SCRIPT), decoder, str(room), json.dumps(sys.path)],
+            pass_fds=[room],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # where the C library tells what it dies of
@@ -60,7 +67,8 @@ class _Helper:
             raise ImportError(f"the helper process of {decoder} does not start") from error
 
     def ask(self, facts: bytes, data: Buffer, wanted: int) -> tuple[int, bytearray]:
-        """Return the status and the voxels, or the reason of the refusal. Raises _GoneError."""
+        """Return the status, and the reason of a refusal. Raises _GoneError."""
+        self._room.take(wanted).release()
         try:
             for part in (struct.pack("<QQQ", len(facts), len(data), wanted), facts, data):
                 view = memoryview(part).cast("B")
@@ -71,6 +79,14 @@ class _Helper:
         patience = _TIMEOUT + wanted / _LEAST_SPEED
         status, size = _ANSWER.unpack(self._read(_ANSWER.size, patience))
         return status, self._read(size, patience)
+
+    def use(self, wanted: int, take: Callable[[memoryview], T]) -> T:
+        """Return what `take` makes of the voxels of a good answer."""
+        with self._room.take(wanted) as voxels:
+            made = take(voxels)
+        self._room.let_go()
+        self._room.shrink()
+        return made
 
     def _read(self, size: int, patience: float) -> bytearray:
         answer = bytearray(size)
@@ -88,7 +104,15 @@ class _Helper:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         with self.process:  # closes the pipes and waits
-            pass
+            self._room.close()
+
+    def forget(self) -> None:
+        """Close this forked child's side; the helper stays the parent's."""
+        self.process.returncode = 0  # so that nothing waits for it here
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+        self._room.close()
 
 
 def _widen(pipe: int) -> None:
@@ -101,36 +125,41 @@ _idle: dict[str, list[_Helper]] = {}
 _lock = threading.Lock()
 
 
-def decode_outside(decoder: str, data: Buffer, size: int, **facts: Any) -> bytearray:
-    """Return what `decoder` of the helper makes of the data: the voxels' bytes in Fortran order.
+def decode_outside(decoder: str, data: Buffer, size: int, take: Callable[[memoryview], T], **facts: Any) -> T:
+    """Have `decoder` of a helper decode the data; return what `take` makes of the voxels.
 
-    `size`: how many bytes those are. Raises ValueError where the helper refuses the data or dies of it, and
-    so does one that has seen nothing else; ImportError where none can be started.
+    `take` gets their `size` bytes, in Fortran order, in memory of the helper: it must copy what it keeps.
+    Raises ValueError where the helper refuses the data or dies of it, and so does one that has seen nothing
+    else; ImportError where none can be started.
     """
     text = json.dumps(facts).encode()
     with _lock:
         kept = _idle.setdefault(decoder, [])
         helper = kept.pop() if kept else None
-    for _ in range(2):
-        helper = helper or _Helper(decoder)
-        try:
-            status, answer = helper.ask(text, data, size)
-        except _GoneError:
+    try:
+        for _ in range(2):
+            helper = helper or _Helper(decoder)
+            try:
+                status, reason = helper.ask(text, data, size)
+            except _GoneError:
+                helper.close()
+                helper, reason = None, bytearray(f"{decoder}: the decoder died or hung of it".encode())
+                continue
+            fresh, helper.fresh = helper.fresh, status != _GOOD
+            if status == _GOOD:
+                return helper.use(size, take)
+            if fresh:
+                break
+    except BaseException:  # whoever interrupts leaves half an answer in the pipe
+        if helper is not None:
             helper.close()
-            helper, answer = None, bytearray(f"{decoder}: the decoder died or hung of it".encode())
-            continue
-        except BaseException:  # whoever interrupts leaves half an answer in the pipe
-            helper.close()
-            raise
-        fresh, helper.fresh = helper.fresh, status != _GOOD
-        if status == _GOOD or fresh:
-            break
-    if helper is not None:
-        with _lock:
-            _idle.setdefault(decoder, []).append(helper)
-    if helper is None or status != _GOOD:
-        raise ValueError(answer.decode())
-    return answer
+            helper = None
+        raise
+    finally:
+        if helper is not None:
+            with _lock:
+                _idle.setdefault(decoder, []).append(helper)
+    raise ValueError(reason.decode())
 
 
 def _forget() -> None:
@@ -138,10 +167,7 @@ def _forget() -> None:
     global _lock
     _lock = threading.Lock()
     for helper in chain.from_iterable(_idle.values()):
-        helper.process.returncode = 0  # so that nothing waits for it here
-        for pipe in (helper.process.stdin, helper.process.stdout):
-            if pipe is not None:
-                pipe.close()
+        helper.forget()
     _idle.clear()
 
 
