@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
-from precomp.interfaces import Buffer, ChunkSpec
+from precomp.interfaces import Buffer, ChunkSpec, Slices4
 from precomp_plugins.codecs._compresso.stream import checked
 
 __all__ = ["Compresso"]
@@ -19,7 +19,7 @@ _MOST = 2**16 - 1  # voxels along an axis: what the header's fields hold
 
 
 class Compresso:
-    """Codec of the encoding `compresso`."""
+    """Codec and DecodesInto of the encoding `compresso`."""
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the stream, with an index of its slices; ArgumentError where the chunk is too long."""
@@ -37,13 +37,21 @@ class Compresso:
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
         """Return the chunk; ValueError where it is damaged, truncated or of another size or dtype."""
-        import compresso
+        out = np.empty(spec.shape, spec.dtype, order="F")
+        x, y, z, c = (slice(0, n) for n in spec.shape)
+        self.decode_into(data, spec, (x, y, z, c), out)
+        return out
+
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
+        """Decode all, and copy a box of it; ValueError as `decode`."""
+        from precomp_plugins.codecs._helper.pool import decode_outside
 
         stream, strange = checked(data, spec)
-        try:
-            labels: NDArray[Any] = compresso.decompress(stream)
-        except compresso.DecodeError as error:
-            raise ValueError(str(error)) from error
-        if strange is not None and (labels == strange).any():
-            raise ValueError("compresso: the stream has fewer labels than components")
-        return labels[..., np.newaxis]
+
+        def paste(voxels: memoryview) -> None:
+            labels = np.ndarray(spec.shape, spec.dtype, voxels, order="F")
+            if strange is not None and (labels == strange).any():
+                raise ValueError("compresso: the stream has fewer labels than components")
+            out[...] = labels[box]
+
+        decode_outside("compresso", stream, spec.nbytes, paste)

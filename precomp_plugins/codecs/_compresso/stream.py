@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.interfaces import Buffer, ChunkSpec
+from precomp_plugins.codecs._compresso.windows import Windows
 
 __all__ = ["checked"]
 
 _HEADER = struct.Struct("<4sBBHHHBBBQIQB")
 _LITERAL = 6  # a location that is followed by a label
 _BELOW = 5  # a location that means the voxel of the next slice
-
-Mask = NDArray[np.bool_]
 
 
 class _Header(NamedTuple):
@@ -58,16 +57,18 @@ def checked(data: Buffer, spec: ChunkSpec) -> tuple[bytes, int | None]:
     values = np.frombuffer(data, window, header.values, start)
     locations = np.frombuffer(data, label, header.locations, start + sizes[1])
     runs = np.frombuffer(data, window, rest // window.itemsize, start + sizes[1] + sizes[2])
-    mask = _mask(header, values, runs)
-    left, above = mask.copy(), mask.copy()  # beyond the edge counts as boundary
-    left[:, :, 1:], left[:, :, 0] = mask[:, :, :-1], True
-    above[:, 1:], above[:, 0] = mask[:, :-1], True
-    np.logical_and(left, above, out=left)  # no neighbour that a component could come from
-    unknown = mask & left
+    windows = Windows(
+        _unrolled(header, values, runs), header[3:6], (header.xstep, header.ystep, header.zstep)
+    )
+    # No neighbour that a component could come from.
+    alone = windows.before(0) & windows.before(1) & windows.inside()
+    unknown = windows.bits & alone
     if header.connectivity == 6:
-        unknown[1:] &= mask[:-1]
-    _check_locations(locations, unknown)
-    most = int(np.count_nonzero(left)) - int(np.count_nonzero(mask & left))
+        unknown &= windows.before(2)
+    _check_locations(locations, _count(unknown), _count(unknown[-1] & windows.last_slice()))
+    if header.version and header.sz and np.frombuffer(data[-index // 2 :], f"<u{_index_bytes(header)}", 1)[0]:
+        raise ValueError("compresso: expected the locations of the first slice to come first")
+    most = _count(alone & ~windows.bits)
     if most <= header.ids:
         return bytes(data), None
     known = np.frombuffer(data, label, header.ids, _HEADER.size)
@@ -111,8 +112,8 @@ def _index_bytes(header: _Header) -> int:
     return next(size for size in (1, 2, 4, 8) if 2 * header.sx * header.sy < 2 ** (8 * size) - 1)
 
 
-def _mask(header: _Header, values: NDArray[Any], runs: NDArray[Any]) -> Mask:
-    """Which voxels are boundaries, shape (z, y, x)."""
+def _unrolled(header: _Header, values: NDArray[Any], runs: NDArray[Any]) -> NDArray[Any]:
+    """The windows (z, y, x)."""
     steps = header.zstep, header.ystep, header.xstep
     grid = [-(-n // step) for n, step in zip((header.sz, header.sy, header.sx), steps, strict=True)]
     blocks = grid[0] * grid[1] * grid[2]
@@ -122,20 +123,19 @@ def _mask(header: _Header, values: NDArray[Any], runs: NDArray[Any]) -> Mask:
     numbers = np.where(runs & 1, 0, runs >> 1)
     if len(values) <= int(numbers.max(initial=0)):
         raise ValueError(f"compresso: expected {len(values)} kinds of windows, found more")
-    windows = values[np.repeat(numbers, counts.astype(np.int64))]
-    bits = np.unpackbits(windows.view(np.uint8).reshape(blocks, -1), axis=1, bitorder="little")
-    bits = bits[:, : header.xstep * header.ystep * header.zstep].reshape(*grid, *steps)
-    whole = bits.transpose(0, 3, 1, 4, 2, 5).reshape([n * step for n, step in zip(grid, steps, strict=True)])
-    return np.ascontiguousarray(whole[: header.sz, : header.sy, : header.sx]).view(np.bool_)
+    return np.repeat(values[numbers], counts.astype(np.int64)).reshape(grid)
 
 
-def _check_locations(locations: NDArray[Any], unknown: Mask) -> None:
-    wanted = int(np.count_nonzero(unknown))
+def _count(bits: NDArray[Any]) -> int:
+    return int(np.bitwise_count(bits).sum(dtype=np.int64))
+
+
+def _check_locations(locations: NDArray[Any], wanted: int, below: int) -> None:
+    """`wanted` is how many there are to be, `below` how many of them at the end in the last slice."""
     codes = locations if not (locations == _LITERAL).any() else _codes(locations)
     if len(codes) != wanted:
         raise ValueError(f"compresso: expected {wanted} locations, found {len(codes)}")
-    below = int(np.count_nonzero(unknown[-1]))  # those of the last slice have none below
-    if below and (codes[-below:] == _BELOW).any():
+    if below and (codes[-below:] == _BELOW).any():  # the last slice has none below
         raise ValueError("compresso: a location points out of the chunk")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
-from precomp.interfaces import Buffer, ChunkSpec
+from precomp.interfaces import Buffer, ChunkSpec, Slices4
 
 __all__ = ["Fpzip"]
 
@@ -20,7 +20,7 @@ _MOST = 2**31 - 1  # voxels: the library counts with C's int
 
 @attrs.frozen
 class Fpzip:
-    """Codec of the encoding `fpzip`.
+    """Codec and DecodesInto of the encoding `fpzip`.
 
     Attributes:
         precision: 2 to 32, the bits that are kept of a voxel; 0 for all.
@@ -46,12 +46,19 @@ class Fpzip:
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
         """Return the chunk; ValueError where it is damaged, truncated or of another shape."""
+        out = np.empty(spec.shape, spec.dtype, order="F")
+        x, y, z, c = (slice(0, n) for n in spec.shape)
+        self.decode_into(data, spec, (x, y, z, c), out)
+        return out
+
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
+        """Decode all, and copy a box of it; ValueError as `decode`."""
         from precomp_plugins.codecs._helper.pool import decode_outside
 
         if spec.nbytes // 4 > _MOST:
             raise ValueError(f"fpzip: at most {_MOST} voxels in a chunk")
 
-        def copied(voxels: memoryview) -> NDArray[Any]:
-            return np.ndarray(spec.shape, spec.dtype, voxels, order="F").copy(order="F")
+        def paste(voxels: memoryview) -> None:
+            out[...] = np.ndarray(spec.shape, spec.dtype, voxels, order="F")[box]
 
-        return decode_outside("fpzip", data, spec.nbytes, copied, shape=spec.shape)
+        decode_outside("fpzip", data, spec.nbytes, paste, shape=spec.shape)

@@ -34,6 +34,17 @@ def _crackle() -> Callable[..., None]:
     return decode
 
 
+def _compresso() -> Callable[..., None]:
+    import compresso
+    import numpy as np
+
+    def decode(data: bytes, room: memoryview) -> None:
+        labels = compresso.decompress(data)
+        np.ndarray(labels.shape, labels.dtype, room, order="F")[...] = labels
+
+    return decode
+
+
 def _fpzip() -> Callable[..., None]:
     from ctypes import c_float
 
@@ -48,7 +59,7 @@ def _fpzip() -> Callable[..., None]:
     return decode
 
 
-_DECODERS = {"crackle": _crackle, "fpzip": _fpzip}
+_DECODERS = {"compresso": _compresso, "crackle": _crackle, "fpzip": _fpzip}
 
 
 def _read(source: int, size: int) -> bytearray:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 _SCRIPT = Path(__file__).with_name("child.py")
 _TIMEOUT = 60  # seconds without a sign of life, and more for a large chunk:
 _LEAST_SPEED = 1e5  # bytes in a second
+# glibc gives freed memory of a chunk back at once, and getting it anew takes as long as decoding into it.
+_MALLOC = dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(2**26))
 _ANSWER = struct.Struct("<BQ")
 _GOOD = 0
 
@@ -46,6 +48,7 @@ class _Helper:
         self.process = subprocess.Popen(
             [sys.executable, "-P", str(_SCRIPT), decoder, str(room), json.dumps(sys.path)],
             pass_fds=[room],
+            env={**os.environ, **_MALLOC},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # where the C library tells what it dies of
