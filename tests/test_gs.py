@@ -16,10 +16,11 @@ import pytest
 import volume_child
 from faults import FaultProxy
 from hypothesis import settings
-from servers.gs import free_port, gs_server
+from servers.gs import gs_server
 from volumes import make, noise
 
 from precomp import CloudVolume, VolumeFactory
+from precomp.bench.serving import free_port
 from precomp.errors import CredentialsError, InfoNotFoundError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Store
 from precomp.mesh import legacy

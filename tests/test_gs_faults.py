@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import urllib3
 from faults import Fault, FaultProxy
-from servers.gs import free_port, gs_server
+from servers.gs import gs_server
 from volumes import make, noise
 
 from precomp import CloudVolume
+from precomp.bench.serving import free_port
 from precomp.engine.update import update
 from precomp.errors import ConditionFailedError, CredentialsError, PrecompError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from s3_places import alone, layer, new_path, put_secret, store_at
-from servers.s3 import BUCKET, free_port, s3_server
+from servers.s3 import BUCKET, s3_server
 from volumes import make, noise
 
 from precomp import CloudVolume
+from precomp.bench.serving import free_port
 from precomp.errors import ArgumentError, ConfigError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Store
 from precomp.testing import StoreTests, VolumeStateMachine

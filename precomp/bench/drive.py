@@ -1,6 +1,7 @@
 """Drives the contestants in turn, round by round, and collects their figures."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,7 +15,7 @@ from precomp.bench.data import Blocks
 from precomp.bench.fresh import import_cost, registry_cost
 from precomp.bench.layer import empty, place_of
 from precomp.bench.peers import OURS, Contestant, limit
-from precomp.bench.place import Folder, Place, bucket
+from precomp.bench.place import Folder, Place, place_for
 from precomp.bench.process import Child, running
 from precomp.bench.results import Measured
 from precomp.bench.rows import Row
@@ -49,19 +50,23 @@ class Bench:
 
     def run(self, rows: Sequence[Row]) -> Iterator[Measured]:
         """Measure the rows, one after the other. Raises BenchError, which names row and contestant."""
-        with running(self.contestants) as children:
-            for row in (row for row in rows if row.layer.protocol == "file"):
-                yield self.measure(row, children)
-        far = [row for row in rows if row.layer.protocol == "s3"]
-        if far:
-            with (
-                TemporaryDirectory(dir=self.folder.parent) as own,
-                bucket(Path(own)) as place,
-                running(self.contestants) as children,  # after the bucket, which they are to find
-            ):
-                there = attrs.evolve(self, place=place)
-                for row in far:
+        for protocol in dict.fromkeys(row.layer.protocol for row in rows):
+            chosen = [row for row in rows if row.layer.protocol == protocol]
+            with self._at(protocol) as there, running(self.contestants) as children:
+                for row in chosen:
                     yield there.measure(row, children)
+
+    @contextmanager
+    def _at(self, protocol: str) -> Iterator["Bench"]:
+        """The same where this protocol serves; contestants that are started afterwards find the place."""
+        if protocol == "file":
+            yield self
+            return
+        with (
+            TemporaryDirectory(dir=self.folder.parent) as own,
+            place_for(protocol, Path(own), self.folder) as place,
+        ):
+            yield attrs.evolve(self, place=place)
 
     def measure(self, row: Row, children: Children) -> Measured:
         """Measure one row with contestants that run already. Raises as `run` does."""

@@ -14,7 +14,7 @@ __all__ = ["BUCKET", "JPEG_QUALITY", "Box", "Chunk", "Int3", "Layer", "empty", "
 
 Int3 = tuple[int, int, int]
 JPEG_QUALITY = 85  # stated in the info, as the default of tensorstore is another one
-BUCKET = "bench"  # on S3, where a layer has the key that is its folder's name
+BUCKET = "bench"  # on S3 and Google Storage, where a layer has the key that is its folder's name
 _KEY = "8_8_40"
 _DTYPES = {"em": "uint8", "labels": "uint64", "floats": "float32"}
 _BYTES = {"uint8": 1, "uint64": 8, "float32": 4}
@@ -64,7 +64,7 @@ class Layer:
         chunk: likewise.
         encoding: `raw`, `jpeg`, `png`, `compressed_segmentation`, `compresso`, `crackle` or `fpzip`.
         compress: `gzip` or None.
-        protocol: `file` or `s3`.
+        protocol: `file`, `s3`, `gs` or `http`.
         sharded: whether all chunks are in one shard; cloud-volume writes no more than one.
     """
 

@@ -21,7 +21,7 @@ class Sizes:
         labels: voxels of the uint64 volumes.
         small: voxels of the volumes of small chunks, by length of the chunk.
         memory: voxels of the uint8 volumes whose peak memory is measured.
-        objects: voxels of the uint8 volumes on S3.
+        objects: voxels of the uint8 volumes on servers.
         cutouts: in one batch; `voxels`, `planes` and `opens` likewise.
         repeat: rounds that count; one more comes before them.
         growth: chunks along x, y and z of the volumes whose cost for each chunk is compared.
@@ -233,19 +233,25 @@ def _costs(sizes: Sizes) -> Iterator[Row]:
 
 
 def _objects(sizes: Sizes) -> Iterator[Row]:
-    """Of a server on this machine, which works on the same cores; uncompressed, as all can read that."""
-    layer, alone = Layer("em", sizes.objects, protocol="s3"), ("limit",)
+    """Of servers on this machine, which work on the same cores; uncompressed, as all can read that."""
+    for protocol, server in (("s3", "S3"), ("gs", "Google Storage"), ("http", "a web server")):
+        yield from _of_server(protocol, server, sizes)
+
+
+def _of_server(protocol: str, server: str, sizes: Sizes) -> Iterator[Row]:
+    layer, alone = Layer("em", sizes.objects, protocol=protocol), ("limit",)
     chunks = len(layer.chunks(layer.whole))
-    title = f"S3, {chunks} objects of 256 KiB"
-    read, write = {"tensorstore": 1.0, "cloud-volume": 3.0}, {"cloud-volume": 1.5}
-    yield Row("s3-read", f"{title}: read", "read", "MB/s", layer, 1, read, absent=alone)
-    yield Row("s3-write", f"{title}: write", "write", "MB/s", layer, 1, write, absent=alone)
+    title = f"{server}, {chunks} objects of 256 KiB"
+    targets = {"read": {"tensorstore": 1.0, "cloud-volume": 3.0}, "write": {"cloud-volume": 1.5}}
+    works = ("read",) if protocol == "http" else ("read", "write")
+    for work in works:
+        name, what = f"{protocol}-{work}", f"{title}: {work}"
+        yield Row(name, what, work, "MB/s", layer, 1, targets[work], absent=alone)
     half, count = {"cloud-volume": 2.0}, sizes.cutouts
-    yield Row(
-        "s3-cutout", "S3, unaligned cutout of 64x64x64", "cutout", "ms", layer, count, half, absent=alone
-    )
-    for work in ("read", "write"):
-        name, what = f"s3-cpu-{work}", f"{title}: client's CPU for each, {work}"
+    cutout = f"{server}, unaligned cutout of 64x64x64"
+    yield Row(f"{protocol}-cutout", cutout, "cutout", "ms", layer, count, half, absent=alone)
+    for work in works:
+        name, what = f"{protocol}-cpu-{work}", f"{title}: client's CPU for each, {work}"
         yield Row(name, what, f"cpu-{work}", "ms", layer, chunks, most=0.6, absent=alone)
 
 

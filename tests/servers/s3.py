@@ -10,7 +10,6 @@ import functools
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from precomp.bench import weed
 
-__all__ = ["BUCKET", "S3Server", "free_port", "s3_server"]
+__all__ = ["BUCKET", "S3Server", "s3_server"]
 
 BUCKET = "tests"
 
@@ -155,13 +154,6 @@ def _watch(folder: Path, ports: list[str]) -> None:
                     return
                 time.sleep(0.2)
         (folder / "over").touch()
-
-
-def free_port() -> int:
-    """Return a port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

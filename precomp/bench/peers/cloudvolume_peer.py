@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 from numpy.typing import NDArray
 
-from precomp.bench.layer import BUCKET, Int3, Layer
+from precomp.bench.layer import Int3, Layer
+from precomp.bench.place import cloudpath
 
 __all__ = ["open_layer"]
 
@@ -36,7 +37,5 @@ def open_layer(folder: Path, layer: Layer) -> _Handle:
     """Open the layer in `folder`. `compress=False` writes plain names, which the default does not."""
     from cloudvolume import CloudVolume
 
-    path = f"s3://{BUCKET}{folder}" if layer.protocol == "s3" else f"file://{folder}"
-    return _Handle(
-        CloudVolume(path, parallel=1, progress=False, cache=False, compress=layer.compress or False)
-    )
+    path, compress = cloudpath(folder, layer), layer.compress or False
+    return _Handle(CloudVolume(path, parallel=1, progress=False, cache=False, compress=compress))

@@ -6,7 +6,8 @@ from typing import Any
 import attrs
 from numpy.typing import NDArray
 
-from precomp.bench.layer import BUCKET, Int3, Layer
+from precomp.bench.layer import Int3, Layer
+from precomp.bench.place import cloudpath
 from precomp.volume import CloudVolume
 
 __all__ = ["open_layer"]
@@ -33,6 +34,5 @@ class _Handle:
 
 def open_layer(folder: Path, layer: Layer) -> _Handle:
     """Open the layer in `folder`."""
-    if layer.protocol == "s3":
-        return _Handle(CloudVolume(f"s3://{BUCKET}{folder}", compress=layer.compress or False))
-    return _Handle(CloudVolume(f"file://{folder}", compress=layer.compress))
+    compress = layer.compress if layer.protocol == "file" else layer.compress or False
+    return _Handle(CloudVolume(cloudpath(folder, layer), compress=compress))

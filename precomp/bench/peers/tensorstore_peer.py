@@ -11,6 +11,7 @@ import attrs
 from numpy.typing import NDArray
 
 from precomp.bench.layer import BUCKET, Int3, Layer
+from precomp.bench.place import cloudpath
 
 __all__ = ["open_layer"]
 
@@ -40,15 +41,18 @@ def open_layer(folder: Path, layer: Layer) -> _Handle:
     """Open the layer in `folder`. A context of its own: nothing is kept from earlier ones."""
     import tensorstore
 
-    kvstore: dict[str, Any] = {"driver": "file", "path": f"{folder}/"}
-    if layer.protocol == "s3":
-        kvstore = {
-            "driver": "s3",
-            "bucket": BUCKET,
-            "path": f"{folder}/".lstrip("/"),
-            "endpoint": os.environ["AWS_ENDPOINT_URL"],
-            "aws_region": os.environ["AWS_REGION"],
-        }
-    spec = {"driver": "neuroglancer_precomputed", "kvstore": kvstore}
+    spec = {"driver": "neuroglancer_precomputed", "kvstore": _kvstore(folder, layer)}
     context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 0}})
     return _Handle(tensorstore.open(spec, open=True, context=context).result())
+
+
+def _kvstore(folder: Path, layer: Layer) -> dict[str, Any]:
+    if layer.protocol == "file":
+        return {"driver": "file", "path": f"{folder}/"}
+    if layer.protocol == "http":
+        return {"driver": "http", "base_url": f"{cloudpath(folder, layer)}/"}
+    place = {"bucket": BUCKET, "path": f"{folder}/".lstrip("/")}
+    if layer.protocol == "gs":  # where that is says the environment
+        return {"driver": "gcs", **place}
+    where = {"endpoint": os.environ["AWS_ENDPOINT_URL"], "aws_region": os.environ["AWS_REGION"]}
+    return {"driver": "s3", **place, **where}
