@@ -21,6 +21,7 @@ from precomp.errors import (
     PluginError,
     ReadOnlyError,
     StoreError,
+    TooLargeError,
 )
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.plugins import Registry
@@ -146,8 +147,40 @@ def test_voxels_of_another_shape_or_type_are_the_plugins_fault(wrong: Any) -> No
     service = new(Whole)
     read = service.read_box
     service.read_box = lambda *box: wrong(read(*box))  # type: ignore[method-assign]
-    with pytest.raises(PluginError, match=r"expected voxels of shape \(40, 30, 20, 1\) and uint64"):
+    expected = r"expected voxels of shape \(40, 30, 20, 1\) and uint64 .*; call refresh_info\(\) if the info"
+    with pytest.raises(PluginError, match=expected):
         opened(service)[...]
+
+
+def test_arrays_of_every_byte_and_memory_order_are_converted() -> None:
+    service, given = new(data_type="uint16"), []
+    write = service.write_box
+    service.write_box = lambda *box: (given.append(box[2].dtype), write(*box))  # type: ignore[method-assign,assignment,func-returns-value]
+    vol, voxels = opened(service), noise((*SIZE, 1), "uint16")
+    for form in (
+        voxels.astype(">u2"),
+        voxels.astype(">u2", order="F"),
+        np.asfortranarray(voxels),
+        voxels[::-1][::-1],
+    ):
+        vol[...] = 0
+        vol[...] = form
+        assert np.array_equal(vol[...], voxels)
+    assert set(given) == {np.dtype("uint16")}  # >u2 is not equal to it
+
+
+def test_a_box_for_which_no_memory_does_is_refused_before_it_is_split() -> None:
+    info = service_info("uint64", 1)
+    info["scales"][0]["size"] = [10**6] * 3
+    service = RightService(info)
+    service.split = lambda mip, low, high: pytest.fail("it was split")  # type: ignore[method-assign]
+    with pytest.raises(TooLargeError, match="8,000,000,000,000,000,000 bytes"):
+        opened(service)[...]
+
+
+def test_a_cache_is_shown_as_none() -> None:
+    vol = opened(new())
+    assert (repr(vol.cache), bool(vol.cache)) == ("VolumeCache(enabled=False)", False)
 
 
 def test_an_error_in_a_thread_stops_all_and_is_raised() -> None:

@@ -94,7 +94,8 @@ class Boxes:
         if voxels.shape != expected or voxels.dtype != dtype:
             raise PluginError(
                 f"{self.place}: expected voxels of shape {expected} and {dtype} for mip {mip} of {box}, the "
-                f"service gave {voxels.shape} and {voxels.dtype}"
+                f"service gave {voxels.shape} and {voxels.dtype}; call refresh_info() if the info was edited "
+                "or the layer is another one now, else report it to the authors of the plugin"
             )
         if segids is not None and not filtered:
             voxels = voxels.copy(order="F")

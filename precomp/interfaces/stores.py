@@ -145,7 +145,7 @@ class SupportsCutout(Protocol):
         ...
 
     def write_box(self, mip: int, minpt: Sequence[int], voxels: NDArray[Any]) -> None:
-        """Store `voxels`, shape (x, y, z, channel), at `minpt`; zeros erase what was there.
+        """Store `voxels`, shape (x, y, z, channel), in the dtype of the info; zeros erase what was there.
 
         Must not change `voxels` or keep them; they may be a view in any memory order.
         """

@@ -42,19 +42,30 @@ class VolumeStateMachine(RuleBasedStateMachine):
         data=st.data(),
         size=st.tuples(*[st.integers(1, 14)] * 3),
         chunk=st.tuples(*[st.integers(1, 8)] * 3),
+        factor=st.sampled_from([(2, 2, 1), (2, 2, 2)]),
     )
     def create(
         self,
         data: st.DataObject,
         size: tuple[int, ...],
         chunk: tuple[int, ...],
+        factor: tuple[int, ...],
     ) -> None:
         """Make the layer and its model: per mip the voxels, and which chunks are stored."""
         name = data.draw(st.sampled_from(self.dtypes))
         channels = data.draw(st.integers(*self.channels))
         offset = [data.draw(st.integers(*self.offsets)) for _ in range(3)]
         info = CloudVolume.create_new_info(
-            channels, "image", name, self.encoding, (4, 4, 40), offset, size, chunk_size=chunk, max_mip=1
+            channels,
+            "image",
+            name,
+            self.encoding,
+            (4, 4, 40),
+            offset,
+            size,
+            chunk_size=chunk,
+            max_mip=1,
+            factor=factor,
         )
         for scale in info["scales"]:
             if (sharding := data.draw(self.shardings)) is not None:
@@ -98,14 +109,23 @@ class VolumeStateMachine(RuleBasedStateMachine):
             hit &= np.isin(chunks, chunks[part]).reshape(shape)
         return hit
 
-    @rule(data=st.data(), seed=st.integers(0, 2**32 - 1), black=st.booleans())
-    def write(self, data: st.DataObject, seed: int, black: bool) -> None:
-        """Write any box; off the chunk grid too."""
+    @rule(
+        data=st.data(),
+        seed=st.integers(0, 2**32 - 1),
+        black=st.booleans(),
+        form=st.sampled_from(["C", "F", "other byte order"]),
+    )
+    def write(self, data: st.DataObject, seed: int, black: bool, form: str) -> None:
+        """Write any box, off the chunk grid too, of an array in any memory and byte order."""
         absolute, local = self.box(data)
         part = self.model[local]
         voxels = np.random.default_rng(seed).integers(0, 100, part.shape).astype(part.dtype)
-        self.vol[absolute] = 0 if black else voxels
         self.model[local] = 0 if black else voxels
+        if form == "other byte order":
+            voxels = voxels.astype(voxels.dtype.newbyteorder())
+        else:
+            voxels = np.asarray(voxels, order="C" if form == "C" else "F")
+        self.vol[absolute] = 0 if black else voxels
         if part.size:
             self.stored[self.vol.mip] |= self.touched(local)
 
@@ -147,12 +167,14 @@ class VolumeStateMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
-        """Delete the chunks around a box."""
+        """Delete the chunks around a box; at a service of boxes, the box."""
         _, local = self.box(data)
         low = [axis.start + o for axis, o in zip(local, self.vol.voxel_offset, strict=False)]
         high = [axis.stop + o for axis, o in zip(local, self.vol.voxel_offset, strict=False)]
-        around = Bbox(low, high).expand_to_chunk_size(self.vol.chunk_size, self.vol.voxel_offset)
-        around = around.clamp(self.vol.bounds)
+        around = Bbox(low, high)
+        if not self.boxes:
+            around = around.expand_to_chunk_size(self.vol.chunk_size, self.vol.voxel_offset)
+            around = around.clamp(self.vol.bounds)
         self.vol.delete(around)
         gone = (around - self.vol.voxel_offset).to_slices()
         self.model[gone] = 0

@@ -20,7 +20,7 @@ from precomp.volume.files import mapped_file
 from precomp.volume.frames import Frames
 from precomp.volume.indexing import Request, as_index, checked_segids, parse_box, parse_index
 from precomp.volume.properties import Mip
-from precomp.volume.requests import as_voxels, check_bounds, crop, fitting
+from precomp.volume.requests import allocate, as_voxels, check_bounds, crop, fitting
 from precomp.volume.scale_io import ScaleIO
 from precomp.volume.services import no_files
 from precomp.volume.settings import (
@@ -144,11 +144,14 @@ class Access(Frames, Switches):
         settings = self._settings
         background = fitting(settings.background_color, io.dtype, "background_color")
         if isinstance(io, BoxIO):
+            # Before the plan, as that of a box for which no memory does may have millions of parts.
+            found = allocate(request.shape, io.dtype) if out is None else out
             boxes, workers = self._boxes(io, request), self._workers(io, parallel=parallel)
             with self._bar(boxes, "reading") as tick:
-                return io.read(
-                    request, boxes, background=background, workers=workers, segids=segids, tick=tick, out=out
+                io.read(
+                    request, boxes, found, background=background, workers=workers, segids=segids, tick=tick
                 )
+            return found
         plan = io.grid.plan(request.minpt, request.maxpt, request.step)
         with self._bar(plan, "reading") as tick:
             found = voxels.read(

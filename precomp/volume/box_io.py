@@ -15,7 +15,7 @@ from precomp.info import VolumeInfo
 from precomp.interfaces import Slices3
 from precomp.progress import Tick
 from precomp.volume.indexing import Request, triple
-from precomp.volume.requests import allocate, check_bounds, inside
+from precomp.volume.requests import check_bounds, inside
 
 __all__ = ["BoxIO"]
 
@@ -63,21 +63,20 @@ class BoxIO:
         self,
         request: Request,
         plan: BoxPlan,
+        voxels: NDArray[Any],
         *,
         background: Any,
         workers: int,
         segids: Sequence[int] | None = None,
         tick: Tick | None = None,
-        out: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
-        """Return the voxels of `request`, shape (x, y, z, channel), Fortran order, or put them into `out`.
+    ) -> None:
+        """Put the voxels of `request` into `voxels`, shape (x, y, z, channel).
 
         `plan` is that of the request; `segids`: all other voxels become zero. What lies outside the volume
-        becomes `background`. Raises TooLargeError, and what the service raises.
+        becomes `background`. Raises what the service raises.
         """
-        voxels = allocate(request.shape, self.dtype) if out is None else out
         if not voxels.size:
-            return voxels
+            return
         if not inside(request.minpt, request.maxpt, self.grid):
             voxels[...] = background
 
@@ -87,7 +86,6 @@ class BoxIO:
                 voxels[spot.target] = self._get(box, segids)[(*spot.source, request.channels)]
 
         for_each(plan, lambda: fetch, workers, tick)
-        return voxels
 
     def write(
         self,
@@ -137,7 +135,8 @@ class BoxIO:
         def put(box: Box) -> None:
             spot = _spot(request, box)
             if spot is not None:
-                self._boxes.service.write_box(self._mip, box.minpt, voxels[spot.target])
+                part = np.asarray(voxels[spot.target], self.dtype)  # of another byte order, maybe
+                self._boxes.service.write_box(self._mip, box.minpt, part)
 
         return put
 

@@ -45,6 +45,8 @@ class VolumeCache:
 
     def __repr__(self) -> str:
         """Show where it is."""
+        if self._vol._layer.boxes is not None:  # which have none, and say so where one is asked for
+            return "VolumeCache(enabled=False)"
         return f"VolumeCache({self.path!r}, enabled={self.enabled})"
 
     @property
