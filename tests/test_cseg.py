@@ -190,6 +190,11 @@ def test_the_packages_own_way_is_the_same(dtype: str, monkeypatch: pytest.Monkey
         part = np.zeros_like(chunk[box])
         codec.decode_into(data, spec, box, part)
         assert np.array_equal(part, chunk[box])
+    monkeypatch.setattr(module, "encoder", lambda size: None)
+    assert codec.encode(chunk) == data
+    monkeypatch.undo()
+    chunk.setflags(write=False)
+    assert codec.encode(chunk) == data
 
 
 def test_the_function_within_is_found_and_judged() -> None:
@@ -198,3 +203,6 @@ def test_the_function_within_is_found_and_judged() -> None:
         decode = library.decoder(size)
         assert decode is not None
         assert not library._is_right(lambda *arguments: None, size)
+        encode = library.encoder(size)
+        assert encode is not None
+        assert not library._encodes(lambda *arguments: b"", size)

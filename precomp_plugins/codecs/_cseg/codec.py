@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
-from precomp_plugins.codecs._cseg.library import decoder
+from precomp_plugins.codecs._cseg.library import decoder, encoder
 from precomp_plugins.codecs._cseg.stream import Channel, Triple, channel_words, open_channel
 
 __all__ = ["CompressedSegmentation"]
@@ -44,26 +44,25 @@ class CompressedSegmentation:
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the stream; ArgumentError where the chunk is too varied for the format or the library."""
         voxels = np.asfortranarray(chunk)
-        voxels = voxels if voxels.flags.writeable else voxels.copy(order="F")  # the library insists
         bodies = [self._encode_channel(voxels[..., c]) for c in range(chunk.shape[3])]
         starts = np.cumsum([len(bodies), *(len(body) // 4 for body in bodies[:-1])])
         if starts[-1] >= 2**32:
             raise ArgumentError("compressed_segmentation: too large a chunk; choose a smaller chunk_size")
         return b"".join((starts.astype("<u4").tobytes(), *bodies))
 
-    def _encode_channel(self, voxels: NDArray[Any]) -> memoryview:
-        import compressed_segmentation
-
+    def _encode_channel(self, voxels: NDArray[Any]) -> Buffer:
         if prod(map(min, self.block, voxels.shape)) > _MOST_LABELS:
             self._count(voxels)
         try:
-            stream = compressed_segmentation.compress(voxels, self.block, order="F")
+            encode = encoder(voxels.itemsize)
+            if encode is not None and voxels.flags.aligned:
+                return encode(voxels, self.block)
+            return _encode(voxels, self.block)
         except OverflowError as error:
             raise ArgumentError(
                 "compressed_segmentation: the chunk has too many different labels for the format, whose "
                 "tables lie in the first 64 MiB; choose a smaller chunk_size"
             ) from error
-        return memoryview(stream)[4:]  # behind the offset of the only channel
 
     def _count(self, voxels: NDArray[Any]) -> None:
         bx, by, bz = self.block
@@ -105,6 +104,14 @@ class CompressedSegmentation:
                 labels = np.empty(channel.size, spec.dtype, order="F")
                 _decode(channel, labels)
                 target[...] = labels[inside]
+
+
+def _encode(voxels: NDArray[Any], block: Triple) -> Buffer:
+    import compressed_segmentation
+
+    voxels = voxels if voxels.flags.writeable else voxels.copy(order="F")  # the package insists
+    stream = compressed_segmentation.compress(voxels, block, order="F")
+    return memoryview(stream)[4:]  # behind the offset of the only channel
 
 
 def _decode(channel: Channel, out: NDArray[Any]) -> None:
