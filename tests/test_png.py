@@ -196,16 +196,13 @@ def test_image_data_of_another_length_is_refused_with_little_memory(numbers: lis
     chunk = noise((*SHAPE, 1))
     rows = filtered([row.tobytes() for row in picture_of(chunk)], 1, numbers)
     spec = spec_of(chunk)
-    with pytest.raises((ValueError, imagecodecs.PngError)):
+    with pytest.raises(ValueError, match="found 119 bytes"):
         Png().decode(png_by_hand(chunk, numbers, stream=zlib.compress(rows[:-1])), spec)
     bomb = png_by_hand(chunk, numbers, stream=zlib.compress(rows + bytes(2**26)))
     tracemalloc.start()
     try:
-        if numbers == [2]:
-            with pytest.raises(ValueError, match="found 121 bytes"):
-                Png().decode(bomb, spec)
-        else:  # libpng stops where the image is full
-            assert np.array_equal(Png().decode(bomb, spec), chunk)
+        with pytest.raises(ValueError, match="found 121 bytes"):
+            Png().decode(bomb, spec)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()

@@ -2,7 +2,7 @@
 
 How the voxels lie in the image is told in `precomp_plugins.codecs._image`. Written is the filter "up" for
 every row, which numpy computes and undoes, and a zlib stream of ISA-L: ten times libpng's speed at
-about its size. Files with other filters are read by libpng.
+about its size. Files with other filters are read by libpng, once ISA-L has decompressed them.
 """
 
 import zlib
@@ -22,7 +22,6 @@ __all__ = ["Png"]
 _MAX_SIDE = 1_000_000  # libpng, which others read with, takes no larger image
 _LEVEL = 2  # of ISA-L; its 3 is slower and, on filtered micrographs, no smaller
 _UP = 2
-_LOOK = 16  # rows whose filters are looked at before all are decompressed
 
 
 def _compress(rows: NDArray[np.uint8], level: int | None) -> bytes:
@@ -45,16 +44,12 @@ def _filtered(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return filtered
 
 
-def _rows(streams: list[memoryview], height: int, length: int) -> NDArray[np.uint8] | None:
-    """Undo `_filtered`; None where a row has another filter. ValueError for a damaged stream."""
+def _inflated(streams: list[memoryview], wanted: int) -> bytes:
+    """The image data, `wanted` bytes of them; ValueError for a damaged stream, or one of another length."""
     stream = isal_zlib.decompressobj()
     data = streams[0] if len(streams) == 1 else b"".join(streams)
-    wanted = height * (length + 1)
     try:
-        some = stream.decompress(data, min(_LOOK, height) * (length + 1))
-        if any(number != _UP for number in some[:: length + 1]):
-            return None
-        found = some + stream.decompress(stream.unconsumed_tail, wanted - len(some) + 1)
+        found = stream.decompress(data, wanted + 1)
     except isal_zlib.error as error:  # type: ignore[misc]  # isal's stubs call this class an instance
         raise ValueError(f"png: expected a zlib stream: {error}") from error
     if len(found) != wanted or not stream.eof or stream.unused_data:
@@ -62,10 +57,12 @@ def _rows(streams: list[memoryview], height: int, length: int) -> NDArray[np.uin
             f"png: expected {wanted} bytes of rows and the stream's end, found {len(found)} bytes and "
             f"{'more after the end' if stream.eof else 'no end'}"
         )
-    filtered = np.frombuffer(found, np.uint8).reshape(height, length + 1)
-    if (filtered[:, 0] != _UP).any():
-        return None
-    rows = np.empty((height, length), np.uint8)
+    return found
+
+
+def _unfiltered(filtered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Undo `_filtered`."""
+    rows = np.empty((len(filtered), filtered.shape[1] - 1), np.uint8)
     np.add.accumulate(filtered[:, 1:], axis=0, dtype=np.uint8, out=rows)
     return rows
 
@@ -100,12 +97,19 @@ class Png:
                 f"{COLOURS[channels]}, found {header.width} x {header.height}, {header.bits} bits, "
                 f"colour type {header.colour}"
             )
-        length = header.width * channels * spec.dtype.itemsize
-        rows = None if any(header[4:]) else _rows(streams, header.height, length)
-        picture = (
-            _by_libpng(header, streams, spec) if rows is None else rows.view(spec.dtype.newbyteorder(">"))
-        )
-        return from_picture(picture.astype(spec.dtype, copy=False), spec)
+        return from_picture(_picture(header, streams, spec).astype(spec.dtype, copy=False), spec)
+
+
+def _picture(header: Header, streams: list[memoryview], spec: ChunkSpec) -> NDArray[Any]:
+    if any(header[4:]):  # interlaced, or nothing that libpng knows
+        return _by_libpng(header, streams, spec)
+    length = spec.nbytes // header.height
+    data = _inflated(streams, header.height * (1 + length))
+    filtered = np.frombuffer(data, np.uint8).reshape(header.height, 1 + length)
+    if (filtered[:, 0] == _UP).all():
+        return _unfiltered(filtered).view(spec.dtype.newbyteorder(">"))
+    # ISA-L is twice as fast as libpng's zlib, which is left with a stream that is not compressed.
+    return _by_libpng(header, [memoryview(zlib.compress(data, 0))], spec)
 
 
 def _by_libpng(header: Header, streams: list[memoryview], spec: ChunkSpec) -> NDArray[Any]:
