@@ -103,6 +103,8 @@ class CodecPlugin:
         compressible: False where the protocol's default compression would be wasted on it.
         requires: the modules of its SDK, as of a ProtocolPlugin.
         content_type: the MIME type of a chunk, for stores that keep one.
+        quick: True where decoding takes hardly longer than copying, so that few chunks on the local disk are
+            not worth a second thread.
     """
 
     encoding: str
@@ -115,6 +117,7 @@ class CodecPlugin:
     compressible: bool = True
     requires: tuple[str, ...] = ()
     content_type: str = "application/octet-stream"
+    quick: bool = False
 
 
 @attrs.frozen

@@ -32,7 +32,7 @@ def is_quick(io: ScaleIO, request: Request) -> bool:
     """Tell whether one thread is as fast as many, where the store has no latency."""
     x, y, z, c = request.shape
     few = io.chunk_nbytes <= _QUICK_CHUNK or x * y * z * c * io.dtype.itemsize <= _QUICK_REQUEST
-    return few and io.reader.partial  # a codec that has to decode gains from threads
+    return few and (io.reader.partial or io.plugin.quick)  # others gain from threads
 
 
 def read(

@@ -28,5 +28,6 @@ def precomp_register_codecs() -> list[CodecPlugin]:
             viewable=True,
             install_hint=_INSTALL,
             requires=("compressed_segmentation",),
+            quick=True,
         )
     ]
