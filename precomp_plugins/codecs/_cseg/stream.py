@@ -8,6 +8,7 @@ Source: Neuroglancer's `sliceview/compressed_segmentation/README.md`.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import product
 from math import prod
 from typing import Any, NamedTuple
@@ -22,8 +23,8 @@ __all__ = ["Channel", "Triple", "channel_words", "open_channel"]
 Triple = tuple[int, int, int]
 Words = NDArray[np.uint32]
 
-_WIDTHS = np.zeros(256, np.bool_)
-_WIDTHS[[0, 1, 2, 4, 8, 16, 32]] = True
+_WIDTHS = (0, 1, 2, 4, 8, 16, 32)
+_NEVER = 2**40  # words; no stream has so many
 
 
 def channel_words(data: Buffer, channels: int) -> list[Words]:
@@ -64,8 +65,8 @@ class Channel(NamedTuple):
 
     @property
     def wide(self) -> bool:
-        """Whether a block has indices of 32 bits."""
-        return bool((self.heads[..., 0] >> 24 == 32).any())
+        """Whether a block has indices of 32 bits. All widths are known to be possible."""
+        return bool(self.heads[..., 0].max() >> 24 == 32)
 
     def body(self) -> Words:
         """Return the words of these blocks alone: their headers before all that headers point to.
@@ -109,20 +110,35 @@ class Channel(NamedTuple):
 
     def check(self) -> None:
         """Raise ValueError where a block points out of the stream."""
-        heads = self.heads.astype(np.int64)
-        widths, tables, values = heads[..., 0] >> 24, heads[..., 0] & 0xFFFFFF, heads[..., 1]
-        if not _WIDTHS[widths].all():
-            raise ValueError("compressed_segmentation: a block's indices have an impossible width")
-        end, first = len(self.words), 2 * self.total
-        used = -(-prod(self.block) * widths // 32)
-        if tables.min() < first or ((used > 0) & ((values < first) | (values + used > end))).any():
+        first, end = 2 * self.total, len(self.words)
+        used, tabled = _sizes(self.block, self.label_words)
+        widths, tables, values = self.heads[..., 0] >> 24, self.heads[..., 0] & 0xFFFFFF, self.heads[..., 1]
+        stop, wrong = values + used[widths], False
+        if values.min() < first or stop.max() > end:
+            if stop.max() >= _NEVER:
+                raise ValueError("compressed_segmentation: a block's indices have an impossible width")
+            # A block of one label has no indices, wherever they are said to be.
+            wrong = bool(((widths > 0) & ((values < first) | (stop > end))).any())
+        if wrong or tables.min() < first:
             raise ValueError("compressed_segmentation: a block points out of the stream")
         # An index is smaller than 2**width; where that does not tell, all are looked at.
-        doubtful = tables + (self.label_words << widths) > end
-        for z, y, x in np.argwhere(doubtful).tolist():
+        most = tables + tabled[widths]
+        if most.max() <= end:
+            return
+        for z, y, x in np.argwhere(most > end).tolist():
             last = int(self.indices((x, y, z)).max()) + 1
-            if tables[z, y, x] + last * self.label_words > end:
+            if int(tables[z, y, x]) + last * self.label_words > end:
                 raise ValueError("compressed_segmentation: an index points out of the stream")
+
+
+@cache
+def _sizes(block: Triple, label_words: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How many words the indices of a block have, and its table at the most, by the width of an index."""
+    used, tabled = np.full(256, _NEVER), np.full(256, _NEVER)
+    for width in _WIDTHS:
+        used[width] = -(-prod(block) * width // 32)
+        tabled[width] = label_words << width
+    return used, tabled
 
 
 def open_channel(
