@@ -108,6 +108,7 @@ class CloudVolume(Access, Documents, Segments):
             non_aligned_writes=non_aligned_writes,
             delete_black_uploads=delete_black_uploads,
             progress=progress,
+            compress=compress,
             cdn_cache=cdn_cache,
             parallel=parallel,
             lru_bytes=lru_bytes,
@@ -120,7 +121,6 @@ class CloudVolume(Access, Documents, Segments):
         self._options = Options.given(path.scheme, options, secrets)
         self._create = checked_create(create, info)
         self._open(path, plugins_used, info, provenance)
-        self.compress = compress
         self.mip = mip
 
     def _open(self, path: CloudPath, registry: Registry, info: Any = None, provenance: Any = None) -> None:

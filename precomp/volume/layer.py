@@ -29,7 +29,7 @@ from precomp.volume.document import InfoDocument
 from precomp.volume.options import Options
 from precomp.volume.redirects import redirected
 from precomp.volume.scale_io import ScaleIO
-from precomp.volume.settings import Settings
+from precomp.volume.settings import Settings, check_compress
 
 __all__ = ["Layer"]
 
@@ -115,14 +115,14 @@ class Layer:
         return found if isinstance(found, Boxes) else None
 
     def check_settings(self, settings: Settings) -> None:
-        """Raise UnsupportedError for settings without sense here; what is not open yet stays so."""
+        """Raise UnsupportedError or another for settings without sense; what is not open yet stays so."""
+        check_compress(settings.compress, self.registry)
         if isinstance(self._opened.get(self.path), Boxes):
             services.check_settings(self.path, settings)
 
     def _remote(self, path: CloudPath) -> Objects:
         """The objects where they come from."""
-        found = self._place(path)
-        if isinstance(found, Boxes):
+        if isinstance(found := self._place(path), Boxes):
             raise UnsupportedError(services.no_files(path))
         return found
 

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from precomp.volume.layer import Layer
-from precomp.volume.settings import Cache, CdnCache, Compress, Option, Parallel, Settings, check_compress
+from precomp.volume.settings import Cache, CdnCache, Compress, Option, Parallel, Settings
 
 __all__ = ["Switches"]
 
@@ -23,7 +23,6 @@ class Switches:
 
     @compress.setter
     def compress(self, value: Compress) -> None:
-        check_compress(value, self._layer.registry)
         self._set("compress", value)
 
     bounded = Option[bool]("True: outside the volume is an error; False: it is background.")
