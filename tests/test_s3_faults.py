@@ -18,7 +18,7 @@ from s3_places import alone, layer, new_path, put_secret, store_at
 from servers.s3 import BUCKET, s3_server
 from volumes import make
 
-from precomp import CloudVolume
+from precomp import CloudVolume, retry
 from precomp.engine.update import update
 from precomp.errors import ChunkDecodeError, ConditionFailedError, CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition
@@ -145,6 +145,25 @@ def test_the_service_is_given_the_time_it_asks_for(proxy: FaultProxy, path: str)
     assert store.get("x") is None
     assert time.monotonic() - start >= 1
     assert len(proxy.requests) == 3
+
+
+def test_a_busy_service_has_a_second_at_first(
+    proxy: FaultProxy, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """obstore, which asks first, does not tell how long it is asked to wait."""
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> bool:
+        pauses.append(seconds)
+        return False
+
+    monkeypatch.setattr(retry, "_stopped_within", pause)
+    store = behind(proxy, path)
+    for code, first in ((429, 1), (503, 1), (500, 0)):
+        pauses.clear()
+        proxy.plan(Fault.status(code, {"Retry-After": "7"}), Fault.status(code, {"Retry-After": "7"}))
+        assert store.get("x") is None
+        assert [int(pause) for pause in pauses] == [first, 7]
 
 
 def test_a_slow_answer_is_no_failure(proxy: FaultProxy, path: str) -> None:

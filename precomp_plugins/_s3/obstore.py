@@ -1,7 +1,8 @@
 """Requests to S3 by obstore, which takes a fifth of boto3's time.
 
 Its errors are texts, without the headers of the answer: they tell an absent object, a condition that does not
-hold and refused credentials, but no Retry-After. So boto3 makes every request that is tried again.
+hold and refused credentials, but no Retry-After. So boto3 makes every request that is tried again, and the
+first pause after an answer that mostly has one is a second.
 """
 
 import multiprocessing
@@ -40,6 +41,9 @@ _LONGEST_START = 1.0  # seconds; threads have a name as soon as they run
 
 # obstore asks for credentials anew five minutes before they end: so it asks boto3 every five minutes.
 _CREDENTIALS_LAST = timedelta(minutes=10)
+
+_BUSY = frozenset({429, 503})
+_BUSY_FOR = 1.0  # seconds; without a word from the service the policy would begin with a fifth of that
 
 _STATUS = re.compile(r"status(?: code)?: (\d{3})")
 _CODE = re.compile(r"<Code>(\w+)</Code>")
@@ -208,4 +212,4 @@ def _answer(error: Exception) -> Answer:
     if isinstance(error, (AlreadyExistsError, PreconditionError)) and status not in (404, 409):
         status = 412
     message = messages[-1] if messages else text.partition("\n")[0]
-    return Answer(status, codes[-1] if codes else "", message)
+    return Answer(status, codes[-1] if codes else "", message, _BUSY_FOR if status in _BUSY else None)
