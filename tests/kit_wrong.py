@@ -690,6 +690,83 @@ class ReachesBeyondTheEnd(RightCodec):
         return found and found._replace(strides=tuple(2 * step for step in found.strides))
 
 
+class Listing(RightCodec):
+    """Lists its labels at the end, with how many there are."""
+
+    def encode(self, chunk: Array) -> Buffer:
+        labels = self.listed(chunk)
+        voxels = bytes(super().encode(chunk))
+        return voxels + labels.tobytes() + len(labels).to_bytes(4, "little")
+
+    def listed(self, chunk: Array) -> Array:
+        return np.unique(chunk)
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> Array:
+        return super().decode(bytes(data)[: -4 - self.labels_of(data, spec).nbytes], spec)
+
+    layout = None  # type: ignore[assignment]  # no HasLayout
+
+    def labels_of(self, data: Buffer, spec: ChunkSpec) -> Array:
+        count = int.from_bytes(data[-4:], "little")
+        if len(data) != 8 + spec.nbytes + 2 * count:
+            raise ValueError(f"expected {count} labels behind the voxels")
+        return np.frombuffer(data, spec.dtype, count, len(data) - 4 - 2 * count)
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> Array | None:
+        whole = all(len(range(n)[part]) == n for n, part in zip(spec.shape, box, strict=True))
+        return self.labels_of(data, spec) if whole else None
+
+
+class TestListing(TestRightCodec):
+    plugin = declared(Listing)
+    golden = ()
+
+
+class ListsLabelsOfOthers(Listing):
+    """For each box what the whole chunk has."""
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> Array | None:
+        return self.labels_of(data, spec)
+
+
+class ListsStaleLabels(Listing):
+    def listed(self, chunk: Array) -> Array:
+        return np.append(np.unique(chunk), np.uint16(4711))
+
+
+class ForgetsALabel(Listing):
+    def listed(self, chunk: Array) -> Array:
+        return np.unique(chunk)[1:]
+
+
+class ListsWideLabels(Listing):
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> Array | None:
+        labels = super().labels_in(data, spec, box)
+        return labels if labels is None else labels.astype(np.uint64)
+
+
+class ListsZeroForDamage(Listing):
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> Array | None:
+        try:
+            return super().labels_in(data, spec, box)
+        except ValueError:
+            return np.zeros(1, spec.dtype)
+
+
+class NeverLists(Listing):
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> Array | None:
+        return None
+
+
+WRONG_LISTS: tuple[type[Listing], ...] = (
+    *(ListsLabelsOfOthers, ListsStaleLabels, ForgetsALabel, ListsWideLabels, ListsZeroForDamage, NeverLists),
+)
+for _codec in WRONG_LISTS:
+    globals()[f"Test{_codec.__name__}"] = type(
+        f"Test{_codec.__name__}", (TestListing,), {"plugin": declared(_codec), "__module__": __name__}
+    )
+
+
 WRONG_CODECS: tuple[type[RightCodec], ...] = (
     *(SwapsAxes, SwapsAxesBothWays, SwapsYAndZBothWays, WritesInCOrder, WritesInMemoryOrder),
     *(ReversesChannels, PadsTheEdge),

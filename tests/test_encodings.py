@@ -14,7 +14,7 @@ from volumes import noise
 from precomp import CloudVolume
 from precomp.errors import ArgumentError, ChunkDecodeError, InfoError, PrecompWarning
 from precomp.interfaces import ChunkSpec
-from precomp_plugins.codecs._crackle import Crackle
+from precomp_plugins.codecs._crackle.codec import Crackle
 from precomp_plugins.codecs._zfpc import Zfpc
 
 # No axis is a multiple of the chunk.

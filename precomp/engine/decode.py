@@ -8,7 +8,17 @@ from numpy.typing import NDArray
 from precomp.engine.objects import Objects
 from precomp.engine.window import misplaced
 from precomp.errors import ChunkDecodeError, MissingDependencyError, PluginError, PrecompError, TooLargeError
-from precomp.interfaces import Blob, Buffer, ChunkSpec, Codec, DecodesInto, HasLayout, Layout, Slices4
+from precomp.interfaces import (
+    Blob,
+    Buffer,
+    ChunkSpec,
+    Codec,
+    DecodesInto,
+    HasLayout,
+    Layout,
+    ListsLabels,
+    Slices4,
+)
 
 __all__ = ["LARGEST", "ChunkDecoder"]
 
@@ -25,6 +35,7 @@ class ChunkDecoder:
         channels: of a voxel.
         into: the codec, where it decodes into an array.
         placed: True where the codec may tell the places of voxels within a chunk.
+        lists: the codec, where it may tell the labels of a chunk without decoding it.
     """
 
     def __init__(
@@ -32,6 +43,7 @@ class ChunkDecoder:
     ) -> None:
         self.codec, self.dtype, self.channels = codec, dtype, channels
         self.into = codec if isinstance(codec, DecodesInto) else None
+        self.lists = codec if isinstance(codec, ListsLabels) else None
         self._layout = codec.layout if isinstance(codec, HasLayout) else None
         self.placed = self._layout is not None
         self._objects = objects
@@ -89,6 +101,28 @@ class ChunkDecoder:
         except Exception as error:
             raise self.damaged(key, spec, error) from error
         return True
+
+    def part(self, key: str, spec: ChunkSpec, blob: Blob, box: Slices4) -> NDArray[Any]:
+        """Decode a part of a chunk; possibly a read-only view of the blob."""
+        if self.into is None:
+            return self.decode(key, spec, blob)[box]
+        shape = [len(range(length)[part]) for length, part in zip(spec.shape, box, strict=True)]
+        out = np.empty(shape, spec.dtype, order="F")
+        self.decode_into(key, spec, blob, box, out)
+        return out
+
+    def labels_in(self, key: str, spec: ChunkSpec, blob: Blob, box: Slices4) -> NDArray[Any] | None:
+        """Return the labels of a part of a chunk, in any order; None where the codec cannot tell."""
+        if self.lists is None:
+            return None
+        data = self.plain(key, spec, blob)
+        try:
+            labels = self.lists.labels_in(data, spec, box)
+            if labels is not None and (labels.ndim != 1 or not labels.size or labels.dtype != spec.dtype):
+                raise ValueError(f"the codec listed labels of {labels.dtype}, shape {labels.shape}")
+        except Exception as error:
+            raise self.damaged(key, spec, error) from error
+        return labels
 
     def limit(self, spec: ChunkSpec, layout: Layout | None) -> int:
         """The most bytes that a chunk can have once decompressed."""

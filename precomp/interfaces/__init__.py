@@ -5,7 +5,15 @@ base class of ours, and one value per chunk must cost next to nothing. The optio
 probed once, when a layer is opened, never per chunk.
 """
 
-from precomp.interfaces.codecs import Codec, Compressor, DecodesInto, HasLayout, Layout, MeshExporter
+from precomp.interfaces.codecs import (
+    Codec,
+    Compressor,
+    DecodesInto,
+    HasLayout,
+    Layout,
+    ListsLabels,
+    MeshExporter,
+)
 from precomp.interfaces.stores import (
     FiltersSegments,
     GetsRanges,
@@ -45,6 +53,7 @@ __all__ = [
     "GetsRanges",
     "HasLayout",
     "Layout",
+    "ListsLabels",
     "MeshExporter",
     "Modify",
     "ReadsInto",

@@ -10,7 +10,7 @@ from precomp.interfaces.values import Buffer, ChunkSpec, Slices4
 if TYPE_CHECKING:
     from precomp.mesh.model import Mesh
 
-__all__ = ["Codec", "Compressor", "DecodesInto", "HasLayout", "Layout", "MeshExporter"]
+__all__ = ["Codec", "Compressor", "DecodesInto", "HasLayout", "Layout", "ListsLabels", "MeshExporter"]
 
 
 class Codec(Protocol):
@@ -68,6 +68,19 @@ class HasLayout(Protocol):
 
     def layout(self, spec: ChunkSpec) -> Layout | None:
         """Where the voxels of a chunk lie; None where such chunks have no such places."""
+        ...
+
+
+@runtime_checkable
+class ListsLabels(Protocol):
+    """A codec that knows which labels are in a part of a chunk without making its voxels."""
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
+        """Return the labels of the voxels `box` (slices of x, y, z and channel), an array of one axis.
+
+        Exactly those that occur there, in `spec.dtype`, in any order, once or more often. None where only the
+        voxels tell; they are decoded then. The box is not empty.
+        """
         ...
 
 

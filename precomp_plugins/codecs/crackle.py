@@ -11,7 +11,7 @@ _INSTALL = "pip install 'precomp[crackle]'"
 
 
 def _build(info: VolumeInfo, scale: Scale) -> Codec:
-    from precomp_plugins.codecs._crackle import Crackle
+    from precomp_plugins.codecs._crackle.codec import Crackle
 
     need("crackle", "crackle", "crackle-codec", _INSTALL)
     return Crackle()

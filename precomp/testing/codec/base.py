@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from precomp.hookspecs import CodecPlugin
@@ -117,6 +118,12 @@ class CodecKit:
                 shape = (*size, channels)
                 what = f"{self.plugin.encoding}, {dtype}, shape {shape}"
                 yield Case(what, codec, ChunkSpec(shape, dtype), self.sample(shape, dtype, seed))
+
+    def needs(self, protocol: type) -> None:
+        """Skip the test where the codec does not implement `protocol`."""
+        dtype, channels = self.kinds()[0]
+        if not isinstance(self.make_codec(dtype.name, channels), protocol):
+            pytest.skip(f"the codec is no {protocol.__name__}")
 
     def expect(self, what: str, found: NDArray[Any], expected: NDArray[Any]) -> None:
         """Assert that these are the voxels, as exactly as the codec promises."""

@@ -13,7 +13,7 @@ from precomp.interfaces import Buffer, ChunkSpec, Codec
 from precomp.testing.checks import shown
 from precomp.testing.codec.base import CodecKit
 
-__all__ = ["DamageTests"]
+__all__ = ["DamageTests", "flipped"]
 
 _MOST_CUTS = 150
 _FLIPS = 150
@@ -83,7 +83,7 @@ class DamageTests(CodecKit):
         rng = random.Random(0)
         for what, codec, spec, chunk in self.cases([(7, 5, 3)]):
             data = bytes(codec.encode(chunk))
-            self.survives(what, codec, spec, (_flipped(data, rng) for _ in range(_FLIPS)))
+            self.survives(what, codec, spec, (flipped(data, rng) for _ in range(_FLIPS)))
 
     def survives(self, what: str, codec: Codec, spec: ChunkSpec, damaged: Iterable[bytes]) -> None:
         """Assert that each is refused, or decodes to the right shape and dtype with little memory."""
@@ -109,7 +109,8 @@ class DamageTests(CodecKit):
             tracemalloc.stop()
 
 
-def _flipped(data: bytes, rng: random.Random) -> bytes:
+def flipped(data: bytes, rng: random.Random) -> bytes:
+    """Return the data with some bits flipped."""
     damaged = bytearray(data)
     for _ in range(rng.choice([1, 1, 1, 5])):
         damaged[rng.randrange(len(data))] ^= 1 << rng.randrange(8)

@@ -5,19 +5,18 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from precomp.interfaces import DecodesInto, HasLayout, Layout, Slices3, Slices4
 from precomp.testing.checks import expect_voxels
 from precomp.testing.codec.base import CodecKit, Shape
 
-__all__ = ["PartTests"]
+__all__ = ["PartTests", "boxes"]
 
 _SIZES = ((7, 5, 3), (64, 48, 40))
 
 
-def _boxes(shape: Shape) -> Iterator[Slices4]:
+def boxes(shape: Shape) -> Iterator[Slices4]:
     """Voxels, rows, planes, slabs, all, and boxes with steps, of all channels, the first and the last."""
     channels = shape[3]
     wanted = [slice(0, channels), slice(0, 1), slice(channels - 1, channels)]
@@ -54,12 +53,6 @@ def _view(data: bytes, layout: Layout, shape: Shape, what: str) -> NDArray[Any]:
 class PartTests(CodecKit):
     """`HasLayout` and `DecodesInto`; skipped for a codec that has neither."""
 
-    def needs(self, protocol: type) -> None:
-        """Skip the test where the codec does not implement `protocol`."""
-        dtype, channels = self.kinds()[0]
-        if not isinstance(self.make_codec(dtype.name, channels), protocol):
-            pytest.skip(f"the codec is no {protocol.__name__}")
-
     def test_layout(self) -> None:
         """Tells where each voxel of an encoded chunk is, and how long the chunk is."""
         self.needs(HasLayout)
@@ -82,7 +75,7 @@ class PartTests(CodecKit):
             assert isinstance(codec, DecodesInto)
             data = bytes(codec.encode(chunk))
             whole = codec.decode(data, spec)
-            for box in _boxes(spec.shape):
+            for box in boxes(spec.shape):
                 for lay_out in (np.asfortranarray, np.ascontiguousarray):
                     part = lay_out(whole[box])
                     where = f"decode_into, {what}, box {box}, out of strides {part.strides}"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._compresso.labels import labels_of
 from precomp_plugins.codecs._compresso.stream import checked
 
 __all__ = ["Compresso"]
@@ -19,7 +20,7 @@ _MOST = 2**16 - 1  # voxels along an axis: what the header's fields hold
 
 
 class Compresso:
-    """Codec and DecodesInto of the encoding `compresso`."""
+    """Codec, DecodesInto and ListsLabels of the encoding `compresso`."""
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the stream, with an index of its slices; ArgumentError where the chunk is too long."""
@@ -55,3 +56,11 @@ class Compresso:
             out[...] = labels[box]
 
         decode_outside("compresso", stream, spec.nbytes, paste)
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
+        """Return the labels of a whole chunk, as far as the stream lists them; ValueError as `decode`.
+
+        None where that is not certain, and for a part of a chunk.
+        """
+        cut = any(len(range(length)[part]) < length for length, part in zip(spec.shape, box, strict=True))
+        return None if cut else labels_of(data, spec)

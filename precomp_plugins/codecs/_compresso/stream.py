@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from precomp.interfaces import Buffer, ChunkSpec
 from precomp_plugins.codecs._compresso.windows import Windows
 
-__all__ = ["checked"]
+__all__ = ["Stream", "checked", "count", "opened", "taken_apart"]
 
 _HEADER = struct.Struct("<4sBBHHHBBBQIQB")
 _LITERAL = 6  # a location that is followed by a label
@@ -39,12 +39,28 @@ class _Header(NamedTuple):
     connectivity: int
 
 
-def checked(data: Buffer, spec: ChunkSpec) -> tuple[bytes, int | None]:
-    """Return a stream that is safe to decode; ValueError where `data` is damaged or of another kind.
+class Stream(NamedTuple):
+    """A stream taken apart and checked.
 
-    It is `data` itself, with some labels more where it has fewer than the mask may ask for. All of those are
-    the label that is returned, too: where it is decoded, labels were missing.
+    Attributes:
+        header: of the stream.
+        ids: a label for each component, in their order; the stream may have more than there are.
+        locations: of boundary voxels, and labels among them.
+        windows: the mask of boundary voxels.
+        alone: the voxels without a neighbour that a component could come from, as bits of windows.
+        unknown: the boundary voxels that have a location, in its order, as bits of windows.
     """
+
+    header: _Header
+    ids: NDArray[Any]
+    locations: NDArray[Any]
+    windows: Windows
+    alone: NDArray[Any]
+    unknown: NDArray[Any]
+
+
+def opened(data: Buffer, spec: ChunkSpec) -> Stream:
+    """Take a stream apart; ValueError where it is damaged or of another kind."""
     header = _header(data, spec)
     window = np.dtype(f"<u{_window_bytes(header)}")
     label = np.dtype(f"<u{header.width}")
@@ -60,21 +76,30 @@ def checked(data: Buffer, spec: ChunkSpec) -> tuple[bytes, int | None]:
     windows = Windows(
         _unrolled(header, values, runs), header[3:6], (header.xstep, header.ystep, header.zstep)
     )
-    # No neighbour that a component could come from.
     alone = windows.before(0) & windows.before(1) & windows.inside()
     unknown = windows.bits & alone
     if header.connectivity == 6:
         unknown &= windows.before(2)
-    _check_locations(locations, _count(unknown), _count(unknown[-1] & windows.last_slice()))
+    _check_locations(locations, count(unknown), count(unknown[-1] & windows.last_slice()))
     if header.version and header.sz and np.frombuffer(data[-index // 2 :], f"<u{_index_bytes(header)}", 1)[0]:
         raise ValueError("compresso: expected the locations of the first slice to come first")
-    most = _count(alone & ~windows.bits)
+    ids = np.frombuffer(data, label, header.ids, _HEADER.size)
+    return Stream(header, ids, locations, windows, alone, unknown)
+
+
+def checked(data: Buffer, spec: ChunkSpec) -> tuple[bytes, int | None]:
+    """Return a stream that is safe to decode; ValueError where `data` is damaged or of another kind.
+
+    It is `data` itself, with some labels more where it has fewer than the mask may ask for. All of those are
+    the label that is returned, too: where it is decoded, labels were missing.
+    """
+    header, ids, locations, windows, alone, _ = opened(data, spec)
+    most = count(alone & ~windows.bits)
     if most <= header.ids:
         return bytes(data), None
-    known = np.frombuffer(data, label, header.ids, _HEADER.size)
-    strange = _strange(known, locations, label)
-    more = np.full(most - header.ids, strange, label)
-    view = memoryview(data)
+    strange = _strange(ids, locations, ids.dtype)
+    more = np.full(most - header.ids, strange, ids.dtype)
+    view, start = memoryview(data), _HEADER.size + ids.nbytes
     head = _HEADER.pack(*header._replace(ids=most))
     return b"".join((head, view[_HEADER.size : start], more.data, view[start:])), strange
 
@@ -126,25 +151,34 @@ def _unrolled(header: _Header, values: NDArray[Any], runs: NDArray[Any]) -> NDAr
     return np.repeat(values[numbers], counts.astype(np.int64)).reshape(grid)
 
 
-def _count(bits: NDArray[Any]) -> int:
+def count(bits: NDArray[Any]) -> int:
+    """Return how many bits are set."""
     return int(np.bitwise_count(bits).sum(dtype=np.int64))
 
 
 def _check_locations(locations: NDArray[Any], wanted: int, below: int) -> None:
     """`wanted` is how many there are to be, `below` how many of them at the end in the last slice."""
-    codes = locations if not (locations == _LITERAL).any() else _codes(locations)
+    codes, _ = taken_apart(locations)
     if len(codes) != wanted:
         raise ValueError(f"compresso: expected {wanted} locations, found {len(codes)}")
     if below and (codes[-below:] == _BELOW).any():  # the last slice has none below
         raise ValueError("compresso: a location points out of the chunk")
 
 
-def _codes(locations: NDArray[Any]) -> NDArray[Any]:
-    """The locations without the labels that follow some."""
-    kept, place, numbers = [], 0, locations.tolist()
+def taken_apart(locations: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the locations without the labels that follow some, and all labels that are told here."""
+    if not (locations == _LITERAL).any():
+        return locations, locations[locations > _LITERAL] - locations.dtype.type(_LITERAL + 1)
+    codes, labels, place, numbers = [], [], 0, locations.tolist()
     while place < len(numbers):
-        kept.append(numbers[place])
-        place += 1 + (numbers[place] == _LITERAL)
+        code = numbers[place]
+        codes.append(code)
+        place += 1
+        if code == _LITERAL:
+            labels += numbers[place : place + 1]
+            place += 1
+        elif code > _LITERAL:
+            labels.append(code - _LITERAL - 1)
     if place != len(numbers):
         raise ValueError("compresso: the last location lacks its label")
-    return np.array(kept, np.uint64)
+    return np.array(codes, np.uint64), np.array(labels, locations.dtype)

@@ -49,6 +49,15 @@ class Windows:
         bits |= (neighbours & last) >> self.bits.dtype.type(apart * (step - 1))
         return bits
 
+    def voxels(self, bits: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return the bits of windows voxel by voxel, shape (z, y, x)."""
+        grid, steps = self.bits.shape, tuple(self.steps)[::-1]
+        each = np.unpackbits(bits.view(np.uint8).reshape(bits.size, -1), axis=1, bitorder="little")
+        each = each[:, : int(np.prod(steps))].reshape(*grid, *steps).transpose(0, 3, 1, 4, 2, 5)
+        whole = each.reshape([n * step for n, step in zip(grid, steps, strict=True)])
+        x, y, z = self.size
+        return whole[:z, :y, :x].astype(np.bool_)
+
     def last_slice(self) -> Any:
         """The bits of a window in the last slab that are voxels of the last slice."""
         place = (self.size[2] - 1) % self.steps[2]

@@ -6,6 +6,7 @@ The library of that name trusts its input, so every header and every index is ch
 stream; what it gets wrong it does not get: several channels at once, and indices of 32 bits.
 """
 
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._cseg.labels import labels_of
 from precomp_plugins.codecs._cseg.library import decoder, encoder
 from precomp_plugins.codecs._cseg.stream import Channel, Triple, channel_words, open_channel
 
@@ -26,7 +28,7 @@ _MOST_VOXELS = 2**24  # of a block; no viewer could show larger ones
 
 @attrs.frozen
 class CompressedSegmentation:
-    """Codec and DecodesInto of the encoding `compressed_segmentation`.
+    """Codec, DecodesInto and ListsLabels of the encoding `compressed_segmentation`.
 
     Attributes:
         block: voxels x, y, z of a block. ArgumentError where it is too large.
@@ -85,25 +87,49 @@ class CompressedSegmentation:
 
     def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
         """Decode a box from the blocks that it touches; ValueError where they are damaged."""
-        x, y, z, channels = spec.shape
-        places = [range(n)[part] for n, part in zip(spec.shape, box, strict=True)]
+        places = _places(spec, box)
         if not all(places):
             return
-        along = list(zip(places, self.block, strict=False))
-        blocks = [(place[0] // b, place[-1] // b + 1) for place, b in along]
-        inside = tuple(
-            slice(place[0] % b, place[-1] - place[0] // b * b + 1, place.step) for place, b in along
-        )
-        words = channel_words(data, channels)
-        for number, c in enumerate(places[3]):
-            channel = open_channel(words[c], (x, y, z), self.block, spec.dtype.itemsize // 4, blocks)
+        for number, channel in enumerate(self._channels(data, spec, places)):
             target = out[..., number]
             if target.shape == channel.size:
                 _decode(channel, target)
             else:
                 labels = np.empty(channel.size, spec.dtype, order="F")
                 _decode(channel, labels)
-                target[...] = labels[inside]
+                inside = (slice(part.start, part.stop, part.step) for part in self._inside(places))
+                target[...] = labels[tuple(inside)]
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
+        """Return the labels of a box, from the tables of the blocks that it touches; ValueError as above.
+
+        None where the box cuts many of them.
+        """
+        places = _places(spec, box)
+        inside, found = self._inside(places), []
+        for channel in self._channels(data, spec, places):
+            labels = labels_of(channel, inside, spec.dtype)
+            if labels is None:
+                return None
+            found.append(labels)
+        return np.concatenate(found)
+
+    def _channels(self, data: Buffer, spec: ChunkSpec, places: Sequence[range]) -> Iterator[Channel]:
+        """The blocks that the wanted voxels touch, channel by channel."""
+        x, y, z, channels = spec.shape
+        blocks = [(place[0] // b, place[-1] // b + 1) for place, b in zip(places, self.block, strict=False)]
+        words = channel_words(data, channels)
+        for c in places[3]:
+            yield open_channel(words[c], (x, y, z), self.block, spec.dtype.itemsize // 4, blocks)
+
+    def _inside(self, places: Sequence[range]) -> list[range]:
+        """The wanted voxels along x, y, z, counted from the first block that they touch."""
+        along = zip(places, self.block, strict=False)
+        return [range(place[0] % b, place[-1] - place[0] // b * b + 1, place.step) for place, b in along]
+
+
+def _places(spec: ChunkSpec, box: Slices4) -> list[range]:
+    return [range(length)[part] for length, part in zip(spec.shape, box, strict=True)]
 
 
 def _encode(voxels: NDArray[Any], block: Triple) -> Buffer:

@@ -1,0 +1,63 @@
+"""The encoding `crackle`: cracks between segments, for integers with one channel. Slices decode on their own.
+
+A stream has checksums, but most of them are compared when it is decoded, and damaged ones make the library
+write where it should not; so it decodes in a helper process.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._crackle.stream import check, labels_of_slices
+
+__all__ = ["Crackle"]
+
+
+class Crackle:
+    """Codec, DecodesInto and ListsLabels of the encoding `crackle`."""
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """Return the stream."""
+        import crackle
+
+        voxels = np.asfortranarray(chunk[..., 0])
+        stream: bytes = crackle.compress(
+            voxels if voxels.flags.writeable else voxels.copy(order="F"), parallel=1
+        )
+        return stream
+
+    def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
+        """Return the chunk; ValueError where it is damaged, truncated or of another size or dtype."""
+        out = np.empty(spec.shape, spec.dtype, order="F")
+        x, y, z, c = (slice(0, n) for n in spec.shape)
+        self.decode_into(data, spec, (x, y, z, c), out)
+        return out
+
+    def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
+        """Decode the slices of a box; ValueError as `decode`."""
+        from precomp_plugins.codecs._helper.pool import decode_outside
+
+        check(data, spec)
+        x, y, z, c = box
+        wanted = range(spec.shape[2])[z]
+        if not out.size:
+            return
+        shape = (*spec.shape[:2], wanted[-1] + 1 - wanted[0])
+
+        def paste(voxels: memoryview) -> None:
+            slices = np.ndarray((*shape, 1), spec.dtype, voxels, order="F")
+            out[...] = slices[x, y, :: wanted.step, c]
+
+        size = spec.dtype.itemsize * shape[0] * shape[1] * shape[2]
+        decode_outside("crackle", data, size, paste, z=[wanted[0], wanted[-1] + 1], shape=shape)
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
+        """Return the labels of whole slices, from those of their components; ValueError as `decode`.
+
+        None where a box cuts slices, and for streams that list labels in another way.
+        """
+        x, y, z, _ = (range(length)[part] for length, part in zip(spec.shape, box, strict=True))
+        cut = len(x) < spec.shape[0] or len(y) < spec.shape[1]
+        return None if cut else labels_of_slices(data, spec, z)
