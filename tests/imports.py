@@ -20,6 +20,7 @@ LINES = [
         "precomp.grid",
         "precomp.credentials",
         "precomp.retry",
+        "precomp.ranges",
         "precomp.memory",
         "precomp.progress",
         "precomp.files",

@@ -11,7 +11,7 @@ from precomp.interfaces import Blob, ByteRange
 from precomp.retry import RETRIED_STATUS, TransientError, retry_after
 from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer
-from precomp_plugins._http.parts import encoding_of
+from precomp_plugins._headers import content_span, encoding_of
 
 __all__ = ["checksum", "failure", "part_of", "says_no_bucket", "whole"]
 
@@ -73,19 +73,20 @@ def part_of(answer: Answer, byte_range: ByteRange) -> Blob:
     if answer.status == 200:
         data, encoding = _stored(answer)
         return _blob(answer, memoryview(data)[start:stop], encoding, len(data))
-    found, _, total = answer.headers.get("content-range", "").removeprefix("bytes ").partition("/")
-    wanted = f"{start}-{start + len(answer.data) - 1}"
-    if found != wanted or not total.isdecimal() or len(answer.data) != min(stop, int(total)) - start:
+    said = answer.headers.get("content-range")
+    span = content_span(said)
+    got = start + len(answer.data)
+    if span is None or (span.start, span.stop) != (start, min(stop, span.size)) or span.stop != got:
         raise TransientError(
-            f"asked for the bytes {start} to {stop}, got {len(answer.data)}, called {found} of {total}"
+            f"asked for the bytes {start} to {stop}, got {len(answer.data)}, called {said or 'nothing'}"
         )
     encoding = encoding_of(answer.headers.get("content-encoding"))
     kept = encoding_of(answer.headers.get(_KEPT_ENCODING))
     if answer.headers.get(_KEPT_ENCODING) and kept != encoding:
         raise TransientError(f"a part of what is stored as {kept or 'plain'} came as {encoding or 'plain'}")
-    if len(answer.data) == int(total):
+    if len(answer.data) == span.size:
         _check(answer, answer.data)
-    return _blob(answer, memoryview(answer.data), encoding, int(total))
+    return _blob(answer, memoryview(answer.data), encoding, span.size)
 
 
 def checksum(data: bytes) -> str | None:

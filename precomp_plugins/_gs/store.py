@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
+from precomp.ranges import cut, merged
 from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._gs.identity import find_identity
 from precomp_plugins._gs.objects import Objects
 from precomp_plugins._gs.session import given_endpoint
 from precomp_plugins._gs.upload import Upload
-from precomp_plugins._http.parts import cut, encoding_of, joined
+from precomp_plugins._headers import encoding_of
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -22,6 +23,7 @@ __all__ = ["GsStore"]
 
 T = TypeVar("T")
 
+_GAP = 2**19  # bytes; rather fetched and dropped than paid for with another request
 _LOOKS = 16  # at most, for ranges of an object that is replaced again and again meanwhile
 
 
@@ -62,7 +64,7 @@ class GsStore:
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts of the object as stored, all of one generation; None means absent."""
-        wanted, target = joined(ranges) or [ByteRange(0, 0)], self._objects.target(key)
+        wanted, target = merged(ranges, _GAP) or [ByteRange(0, 0)], self._objects.target(key)
         for _ in range(_LOOKS):
             first = self._get_part(key, target, wanted[0])
             if first is None:

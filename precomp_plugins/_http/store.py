@@ -10,21 +10,13 @@ from urllib.parse import quote, urlsplit
 from precomp.errors import CloudPathError, ReadOnlyError, StoreError, UnsupportedError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Modify, Stat
 from precomp.memory import check_key
+from precomp.ranges import Parts, cut, merged
 from precomp.retry import Limits, RetryPolicy
+from precomp_plugins._headers import encoding_of
 from precomp_plugins._http.client import Answer, Client
 from precomp_plugins._http.login import Logins
 from precomp_plugins._http.options import HttpOptions
-from precomp_plugins._http.parts import (
-    Parts,
-    check_same,
-    cut,
-    encoding_of,
-    folder_of,
-    is_strong,
-    joined,
-    part_blob,
-    whole_blob,
-)
+from precomp_plugins._http.parts import check_same, folder_of, is_strong, part_blob, whole_blob
 
 __all__ = ["HttpStore"]
 
@@ -34,6 +26,7 @@ _ABSENT = frozenset({404, 410})
 _NO_HEAD = frozenset({400, 405, 501})  # of servers that know GET only
 _NO_BUCKET = (b"NoSuchBucket", b"The specified bucket does not exist")
 _MESSAGE = 2**14  # bytes of an error's body that are looked at
+_GAP = 2**19  # bytes; rather fetched and dropped than paid for with another request
 _LOOSE = 2**16  # bytes; a longer range from the start on is rather a limit than a part
 # What may stand in a path as it is, besides letters, digits and -._~; a + means a blank to some servers.
 _PLAIN = "/:@!$&'()*,;="
@@ -114,7 +107,7 @@ class HttpStore:
         if not wanted:
             empty = self._nothing(key)
             return None if empty is None else [empty] * len(ranges)
-        found = self._call(key, partial(self._get_spans, key, joined(wanted)))
+        found = self._call(key, partial(self._get_spans, key, merged(wanted, _GAP)))
         return None if found is None else [cut(found, one) for one in ranges]
 
     def stat(self, key: str) -> Stat | None:
@@ -200,7 +193,7 @@ class HttpStore:
 
     def _get_spans(self, key: str, spans: Sequence[ByteRange], limits: Limits) -> Parts | None:
         """Ask for several parts, one request each; for all of the object where it may change meanwhile."""
-        parts: Parts = []
+        parts: list[tuple[int, Blob]] = []
         for span in spans if folder_of(key) not in self._whole else ():
             blob = self._get_range(key, span, limits)
             if blob is None:

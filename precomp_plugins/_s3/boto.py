@@ -26,9 +26,10 @@ from botocore.parsers import ResponseParserError
 from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import retry_after
+from precomp_plugins._headers import content_span, encoding_of
 from precomp_plugins._s3.answers import Answer
 
-__all__ = ["BY_DEFAULT", "MARK", "BotoRequests", "encoding_of"]
+__all__ = ["BY_DEFAULT", "MARK", "BotoRequests"]
 
 BY_DEFAULT = "application/octet-stream"
 MARK = "precomp-write"
@@ -37,14 +38,6 @@ MARK = "precomp-write"
 _BLOCK = 2**18  # bytes; after each one the time is looked at
 _ON_THE_WAY = (ChecksumError, ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
 _OF_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, SSOError, TokenRetrievalError)
-
-
-def encoding_of(header: str | None) -> str | None:
-    """Return an object's Content-Encoding, without `aws-chunked`: some services keep that of the request."""
-    if header is None or header == "gzip":
-        return header
-    names = [name.strip().lower() for name in header.split(",")]
-    return ", ".join(name for name in names if name not in ("", "aws-chunked", "identity")) or None
 
 
 @attrs.frozen(eq=False)
@@ -189,11 +182,11 @@ def _length(found: Mapping[str, Any]) -> int:
 
 def _size_of_all(header: str, wanted: ByteRange, got: int) -> int:
     """Return the object's size by Content-Range. Raises Answer where this is another part than was wanted."""
-    part, _, size = header.removeprefix("bytes ").partition("/")
-    right = size.isdecimal() and got == min(wanted.stop, int(size)) - wanted.start
-    if not right or part != f"{wanted.start}-{wanted.start + got - 1}":
+    span = content_span(header)
+    right = span is not None and (span.start, span.stop) == (wanted.start, min(wanted.stop, span.size))
+    if span is None or not right or got != span.stop - span.start:
         raise Answer(None, message=f"asked for bytes {wanted.start} to {wanted.stop}, got {got}: {header}")
-    return int(size)
+    return span.size
 
 
 # Codes in the answer of a request for many objects, which has one status of its own.
