@@ -1,9 +1,13 @@
 """`boss://` when something goes wrong: on the way, at the service, with the token."""
 
+import contextlib
 import json
 import os
+import socket
 import struct
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,6 +158,67 @@ class TestTriedAgain:
         assert "channel a/b/c: tried 2 times" in text
 
 
+class TestSlowLines:
+    def test_what_is_sent_slowly_is_sent_all_the_same(self) -> None:
+        """The timeout is for the time without a byte, not for the whole body."""
+        vol = CloudVolume(new_path(stop=(2048, 1024, 8)), options=options())
+        voxels = noise((2048, 1024, 8)) | np.uint8(1)  # nothing of it can be compressed
+        with slow_reader(pause=0.1) as (port, seen):
+            vol = CloudVolume(vol.cloudpath, options=options(timeout=0.8, host=f"127.0.0.1:{port}"))
+            vol[...] = voxels
+        assert sum(size > 2**20 for size in seen) == 1  # nothing was sent again
+        assert np.array_equal(boss_server().voxels(vol.cloudpath[7:]).T, voxels)
+
+    def test_but_not_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("precomp_plugins._boss.channel._DEADLINE", 0.5)
+        path = new_path(stop=(2048, 1024, 8))
+        with slow_reader(pause=0.1) as (port, _):
+            vol = CloudVolume(path, options=options(host=f"127.0.0.1:{port}"))
+            text = failing(lambda: vol.__setitem__(..., noise((2048, 1024, 8)) | np.uint8(1)), StoreError)
+        assert "too slow to send" in text
+
+    def test_connections_are_kept(self) -> None:
+        path = new_path()
+        with slow_reader(pause=0) as (port, seen):
+            vol = CloudVolume(path, options=options(host=f"127.0.0.1:{port}"))
+            for x in range(5):
+                vol[x, 0, 0] = 7
+                assert vol[x, 0, 0] == 7
+        assert len(seen) == 1
+
+
+@contextlib.contextmanager
+def slow_reader(pause: float) -> Iterator[tuple[int, list[int]]]:
+    """A way to the server that takes a MB at a time. Yields its port, and what came by each connection."""
+    seen: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+
+        def answers(client: socket.socket, server: socket.socket) -> None:
+            with contextlib.suppress(OSError):
+                while piece := server.recv(2**16):
+                    client.sendall(piece)
+
+        def serve(client: socket.socket, number: int) -> None:
+            with client, socket.create_connection(("127.0.0.1", boss_server().port)) as server:
+                threading.Thread(target=answers, args=(client, server), daemon=True).start()
+                with contextlib.suppress(OSError):
+                    while piece := client.recv(2**16):
+                        server.sendall(piece)
+                        before, seen[number] = seen[number], seen[number] + len(piece)
+                        time.sleep(pause if before >> 20 != seen[number] >> 20 else 0)
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):  # the end
+                while True:
+                    client, _ = listening.accept()
+                    seen.append(0)
+                    threading.Thread(target=serve, args=(client, len(seen) - 1), daemon=True).start()
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield listening.getsockname()[1], seen
+
+
 class TestNotTriedAgain:
     @pytest.mark.parametrize(
         ("fault", "kind", "expected"),
@@ -172,7 +237,7 @@ class TestNotTriedAgain:
             (
                 told(404, 4000, "em does not exist."),
                 StoreError,
-                "404, code 4000: em does not exist.; it was deleted",
+                "404, code 4000: em does not exist; it was deleted",
             ),
             (
                 told(413, 2000, "over 500MB"),
@@ -180,6 +245,12 @@ class TestNotTriedAgain:
                 "413, code 2000: over 500MB; the request is too large",
             ),
             (told(409, 2006, "odd state"), StoreError, "409, code 2006: odd state"),
+            (told(404, 5000, "IO error"), StoreError, "404, code 5000: IO error; try again later"),
+            (
+                Fault.status(400, {}, b"plain HTTP on a port for HTTPS"),
+                StoreError,
+                "400: plain HTTP on a port for HTTPS; this is no answer of the BOSS's own",
+            ),
             (Fault.status(418, {}, b"<p>teapot</p>"), StoreError, "418: <p>teapot</p>"),
             (Fault.status(302, {"Location": "https://b.c/?x=hunter2"}), StoreError, "leads to https://b.c/;"),
         ],
@@ -212,8 +283,9 @@ class TestNotTriedAgain:
             Fault.status(404, {"Content-Type": "text/html"}, b"<h1>Not found</h1>"),
             told(404, 5000, "an IO error inside"),
             Fault.status(200, {}, b"<h1>Welcome</h1>"),
+            Fault.status(200, {}, b"[" * 10**5),
         ],
-        ids=["html", "io error", "another service"],
+        ids=["html", "io error", "another service", "nothing but brackets"],
     )
     def test_what_is_no_word_of_absence(self, fault: Fault, proxy: FaultProxy) -> None:
         proxy.plan(fault)
@@ -242,6 +314,24 @@ class TestNotTriedAgain:
         struct.pack_into("<I", body, 4, size)
         proxy.plan(Fault.status(200, {}, bytes(body)), match=cutout)
         assert f"the answer holds {size}" in failing(lambda: vol[0:2, 0:2, 0:2], ChunkDecodeError)
+
+    def test_an_error_that_is_too_long(self, proxy: FaultProxy) -> None:
+        vol = CloudVolume(new_path(), options=options(proxy))
+        page = b"Sorry. " + bytes(10**6) * 3
+        proxy.plan(Fault.status(503, AT_ONCE, page), Fault.status(418, {}, page), match=cutout)
+        text = failing(lambda: vol[0:2, 0:2, 0:2], StoreError)
+        assert "answered 418: Sorry." in text
+        assert len(text) < 1000
+
+    def test_a_server_that_echoes_the_token(self, proxy: FaultProxy) -> None:
+        proxy.plan(Fault.status(401, {}, f"what is Token {FULL}?".encode()))
+        text = failing(lambda: CloudVolume(new_path(), options=options(proxy)), CredentialsError)
+        assert "401: what is Token ***?" in text
+
+    def test_a_server_without_https(self) -> None:
+        text = failing(lambda: CloudVolume(new_path(), options=options(protocol="https")), StoreError)
+        assert "does not speak https" in text
+        assert "correct host and protocol" in text
 
     def test_a_body_that_is_too_long(self, proxy: FaultProxy) -> None:
         vol = CloudVolume(new_path(), options=options(proxy))
@@ -272,7 +362,7 @@ class TestWho:
         text = failing(
             lambda: CloudVolume(new_path(), options=options(token="wrong-hunter2")), CredentialsError
         )
-        assert "401: Invalid token.; it was asked with the token of the option token" in text
+        assert "401: Invalid token; it was asked with the token of the option token" in text
 
     def test_who_may_not_write(self) -> None:
         vol = CloudVolume(new_path(), options=options(token=READER))

@@ -1,6 +1,5 @@
 """Collections, experiments, coordinate frames and channels: asked for, and made."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from intern.resource.boss.resource import (
 )
 
 from precomp.errors import InfoNotFoundError, StoreError
+from precomp.jsonio import loads
 from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._boss.model import Channel, Experiment, Frame, Known, parsed
 from precomp_plugins._boss.session import Answer, Session
@@ -98,8 +98,8 @@ class Resources:
         if answer is None:
             return None
         try:
-            return json.loads(answer.body)
-        except ValueError as error:
+            return loads(answer.body, "the answer", StoreError)
+        except StoreError as error:
             raise StoreError(
                 f"{self.place}: the {what}: {self._session.login.host} answered something else than JSON "
                 f"({answer.told}); correct protocol and host"

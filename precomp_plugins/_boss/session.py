@@ -1,10 +1,9 @@
 """Requests to the BOSS: intern makes them, this sends them, with timeouts, and reads all of the answer."""
 
 import io
-import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import requests
@@ -13,6 +12,7 @@ from intern.remote.boss import BossRemote
 from requests.adapters import HTTPAdapter
 
 from precomp.errors import CredentialsError, PrecompError, StoreError
+from precomp.jsonio import loads
 from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
 from precomp_plugins._boss.login import PUBLIC, Login
 
@@ -43,7 +43,7 @@ class Answer(NamedTuple):
         message = self._error.get("message", self._error.get("detail"))
         text = message if isinstance(message, str) else self.body[:_MOST_TOLD].decode("utf-8", "replace")
         code = "" if self.code is None else f", code {self.code}"
-        return f"{self.status}{code}: {' '.join(text.split())[:_MOST_TOLD]}"
+        return f"{self.status}{code}: {' '.join(text.split())[:_MOST_TOLD].rstrip('.')}"
 
     @property
     def absent(self) -> bool:
@@ -53,8 +53,8 @@ class Answer(NamedTuple):
     @property
     def _error(self) -> dict[str, Any]:
         try:
-            found = json.loads(self.body)
-        except ValueError:
+            found = loads(self.body, "the answer", StoreError)
+        except StoreError:
             return {}
         return found if isinstance(found, dict) and self.status >= 400 else {}
 
@@ -88,26 +88,34 @@ class Session:
     def send(self, request: requests.Request, limits: Limits, most: int = _LONGEST_TEXT) -> Answer:
         """Send one request and return the answer, whatever its status.
 
-        `most`: bytes of a body that are not too many. Raises TransientError for what another try may mend,
-        StoreError for all other failures of the way there.
+        `most`: bytes of a body that are not too many; of a longer one of an error the start is kept.
+        Raises TransientError for what another try may mend, StoreError for all other failures of the way
+        there.
         """
         session: requests.Session = self.remote.volume_service.session
         try:
             prepared = session.prepare_request(request)
+            if isinstance(prepared.body, bytes):
+                prepared.body = _pieces(prepared.body, limits)  # type: ignore[assignment]  # iterables are taken
             settings = session.merge_environment_settings(prepared.url or "", {}, True, None, None)
             wait = max(0.001, min(limits.timeout, limits.until - time.monotonic()))
             # Not by session.send: it follows redirects, which change the method and take the token along or
             # not, and where it is told not to it reads their bodies all the same.
             send = session.get_adapter(prepared.url or "").send
             with send(prepared, timeout=(wait, wait), **settings) as response:
-                return Answer(response.status_code, response.headers, _body(response, limits, most))
+                return Answer(response.status_code, response.headers, self._body(response, limits, most))
         except PrecompError:  # which some of the following are the bases of
             raise
         except requests.exceptions.SSLError as error:
-            if "certificate" in str(error).lower():
+            told = str(error).lower()
+            if "certificate" in told:
                 raise StoreError(
                     f"{self.login.host}: its certificate is not accepted ({error}); correct the host, or "
                     "name the right certificates in REQUESTS_CA_BUNDLE"
+                ) from error
+            if "wrong version number" in told or "record layer failure" in told:  # as OpenSSL 3.2 has it
+                raise StoreError(
+                    f"{self.login.host}: does not speak https ({error}); correct host and protocol"
                 ) from error
             raise TransientError(f"the connection failed: {error}") from error
         except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
@@ -144,19 +152,46 @@ class Session:
         if 300 <= status < 400:
             to = answer.headers.get("location", "nowhere").partition("?")[0]
             return StoreError(f"{start}, which leads to {to}; correct protocol and host")
-        hints = {
-            400: "what was sent does not suit the resource: open the volume anew, as it may have changed",
-            404: "it was deleted or renamed, or is another one: check the names, and protocol and host",
-            413: "the request is too large for this BOSS: work on smaller boxes",
-        }
-        hint = hints.get(status, "try again later, or ask those who run it")
-        return StoreError(f"{start}; {hint}")
+        return StoreError(f"{start}; {_hint(answer)}")
+
+    def _body(self, response: requests.Response, limits: Limits, most: int) -> bytes:
+        failed = response.status_code >= 400
+        body = _read(response, limits, _LONGEST_TEXT if failed else most, cut=failed)
+        if failed and self.login.token != PUBLIC:
+            return body.replace(self.login.token.encode(), b"***")  # as some servers echo what was sent
+        return body
 
 
-def _body(response: requests.Response, limits: Limits, most: int) -> bytes:
+def _hint(answer: Answer) -> str:
+    """What to do next."""
+    if answer.code in _SYSTEM_CODES:
+        return "try again later, or ask those who run it"
+    if answer.status in (400, 404) and answer.code is None:
+        return "this is no answer of the BOSS's own: correct protocol and host"
+    hints = {
+        400: "what was sent does not suit the resource: open the volume anew, as it may have changed",
+        404: "it was deleted or renamed, or is another one: check the names, and protocol and host",
+        413: "the request is too large for this BOSS: work on smaller boxes",
+    }
+    return hints.get(answer.status, "try again later, or ask those who run it")
+
+
+def _pieces(body: bytes, limits: Limits) -> Iterator[memoryview]:
+    """Cut what is to be sent: the timeout of a socket is for all that one call sends."""
+    view = memoryview(body)
+    for start in range(0, len(view), _PIECE):
+        if time.monotonic() > limits.until:
+            raise TransientError(f"it was too slow to send: {start} of {len(view)} bytes went in time")
+        yield view[start : start + _PIECE]
+
+
+def _read(response: requests.Response, limits: Limits, most: int, *, cut: bool) -> bytes:
+    """Return a body; of one with more than `most` bytes the start, where `cut`."""
     body, size = io.BytesIO(), 0  # whose bytes are not copied in the end
     for piece in response.raw.stream(_PIECE, decode_content=True):
         size += body.write(piece)
+        if size > most and cut:
+            return body.getvalue()
         if size > most:
             raise StoreError(f"the BOSS sent more than {most} bytes, which is more than there can be")
         if time.monotonic() > limits.until:

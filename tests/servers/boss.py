@@ -7,17 +7,17 @@ is posted. Not after it: how long things take, and permissions finer than these 
 
 import functools
 import json
-import logging
 import math
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import blosc
 import flask
 import numpy as np
 from werkzeug.routing import BaseConverter
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import Client
 
 __all__ = ["FULL", "PUBLIC", "READER", "BossServer", "boss_server"]
 
@@ -43,6 +43,7 @@ class BossError(Exception):
 
 class _Range(BaseConverter):
     regex = r"\d+:\d+"
+    # as Django has it: no negative numbers, and a page for an address that is none
 
     def to_python(self, value: str) -> range:
         return range(*map(int, value.split(":")))
@@ -62,8 +63,9 @@ class BossServer:
         self.cutouts: list[tuple[str, str]] = []
         self._voxels: dict[tuple[Any, ...], np.ndarray[Any, Any]] = {}
         self._lock = threading.Lock()
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._server = make_server("127.0.0.1", 0, self._app(), threaded=True, request_handler=_Handler)
+        # Not the server of werkzeug, which keeps no connection, as those before a BOSS do.
+        handler = type("Handler", (_Handler,), {"client": Client(self._app())})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
@@ -191,7 +193,7 @@ class BossServer:
         spans = {"x": x, "y": y, "z": z}
         for axis, span in spans.items():
             if not frame[f"{axis}_start"] <= span.start < span.stop <= frame[f"{axis}_stop"]:
-                raise BossError(400, 1001, f"Incorrect cutout arguments {level}/{x}/{y}/{z}")
+                raise BossError(400, 1001, f"Incorrect cutout arguments {flask.request.path}")
         default = channel["default_time_sample"]
         times = range(default, default + 1) if t is None else t
         if not times or times.stop > experiment["num_time_samples"]:
@@ -237,9 +239,29 @@ class BossServer:
         return "", 200
 
 
-class _Handler(WSGIRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    client: Client
+
+    def _answer(self) -> None:
+        size = int(self.headers.get("Content-Length", 0))
+        body = self.rfile.read(size)
+        if len(body) < size:  # the client has gone
+            self.close_connection = True
+            return
+        sent = {"method": self.command, "headers": dict(self.headers), "data": body}
+        with self.client.open(self.path, **sent) as answer:
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.get_data())
+
+    do_GET = do_POST = do_PUT = do_DELETE = _answer  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def _told(answer: dict[str, Any]) -> flask.Response:
