@@ -21,7 +21,7 @@ _INSTALL = "pip install 'precomp[boss]'"
 
 
 def _name(_: object, field: "attrs.Attribute[Any]", value: str | None) -> None:
-    if value is not None and not re.fullmatch(r"[\w-]+", value):  # it becomes a part of an address
+    if value is not None and not re.fullmatch(r"[\w-]+", value, re.ASCII):  # it becomes a part of an address
         raise ValueError(f"{field.name}: expected a name of letters, digits, _ and -")
 
 

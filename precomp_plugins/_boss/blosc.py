@@ -4,6 +4,7 @@ import struct
 from typing import Any
 
 import blosc
+import numpy as np
 from numpy.typing import NDArray
 
 from precomp.errors import ChunkDecodeError
@@ -17,11 +18,31 @@ OVERHEAD = 2**16  # bytes; a blosc buffer is 16 bytes longer than its content at
 # https://github.com/Blosc/c-blosc/blob/main/README_CHUNK_FORMAT.rst
 _HEADER = struct.Struct("<4xIII")
 
+_TILE = 128  # voxels; 64 by 64 and 256 by 256 take longer to turn
+
 
 def pack(voxels: NDArray[Any]) -> bytes:
-    """Compress an array in C order."""
-    packed: bytes = blosc.compress_ptr(voxels.ctypes.data, voxels.size, voxels.itemsize)
+    """Compress an array x, y, z."""
+    zyx = _turned(voxels)
+    packed: bytes = blosc.compress_ptr(zyx.ctypes.data, zyx.size, zyx.itemsize)
     return packed
+
+
+def _turned(voxels: NDArray[Any]) -> NDArray[Any]:
+    """Return an array x, y, z as one of z, y, x in C order, not copied where it is that.
+
+    An array in C order, as numpy makes them, is turned tile by tile, in an eighth of the time: numpy goes
+    through all of its memory once for every z.
+    """
+    zyx = voxels.T
+    if abs(voxels.strides[2]) >= abs(voxels.strides[0]):
+        return np.ascontiguousarray(zyx)
+    turned = np.empty(zyx.shape, zyx.dtype)
+    for y in range(0, zyx.shape[1], _TILE):
+        for x in range(0, zyx.shape[2], _TILE):
+            tile = np.s_[:, y : y + _TILE, x : x + _TILE]
+            turned[tile] = zyx[tile]
+    return turned
 
 
 def unpack(body: bytes, out: NDArray[Any], what: str) -> None:

@@ -10,7 +10,7 @@ from intern.resource.boss.resource import ChannelResource
 from intern.service.boss.v1.volume import CacheMode
 from numpy.typing import NDArray
 
-from precomp.errors import ArgumentError, CloudPathError
+from precomp.errors import ArgumentError, CloudPathError, UnsupportedError
 from precomp.info import VolumeInfo
 from precomp.interfaces import CloudPath
 from precomp.jsonio import structure
@@ -40,7 +40,7 @@ class BossChannel:
 
     def __init__(self, path: CloudPath, options: "BossOptions") -> None:
         names = path.bucket, *path.path.split("/")
-        if len(names) != 3 or not all(re.fullmatch(r"[\w-]+", name) for name in names):
+        if len(names) != 3 or not all(re.fullmatch(r"[\w-]+", name, re.ASCII) for name in names):
             raise CloudPathError(
                 f"{path}: expected boss://COLLECTION/EXPERIMENT/CHANNEL, names of letters, digits, _ and -"
             )
@@ -56,8 +56,7 @@ class BossChannel:
 
     def read_info(self) -> dict[str, Any]:
         """Ask for channel, experiment and frame. Raises InfoNotFoundError, naming what is not there."""
-        self._known = self._resources.known()
-        return described(self._known)
+        return described(self._ask())
 
     def split(
         self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]
@@ -91,7 +90,10 @@ class BossChannel:
         if 0 < len(segids) <= _MOST_IDS:
             return self._read(mip, minpt, maxpt, segids)
         voxels = self._read(mip, minpt, maxpt, [])
-        voxels[~np.isin(voxels, np.array(segids, voxels.dtype))] = 0
+        wanted = np.array([one for one in segids if one <= np.iinfo(voxels.dtype).max], voxels.dtype)
+        for z in range(voxels.shape[2]):  # what numpy needs besides is several times as large as its argument
+            plane = voxels[:, :, z]
+            plane[~np.isin(plane, wanted)] = 0
         return voxels
 
     def write_box(self, mip: int, minpt: Sequence[int], voxels: NDArray[Any]) -> None:
@@ -100,6 +102,11 @@ class BossChannel:
         if voxels.dtype != datatype:
             raise ArgumentError(
                 f"{self._place}: expected {datatype}, which the channel has, got {voxels.dtype}"
+            )
+        if voxels.shape[3] != 1:
+            raise ArgumentError(
+                f"{self._place}: expected one value a voxel, which is all that a channel of the BOSS has, "
+                f"got {voxels.shape[3]}"
             )
         maxpt = [low + length for low, length in zip(minpt, voxels.shape[:3], strict=True)]
         box, service = self._box(mip, minpt, maxpt), self._remote.volume_service
@@ -110,7 +117,7 @@ class BossChannel:
             self._send("erased", mip, minpt, maxpt, black, 200)
         if voxels.any():
             # numpyVolume is what intern calls the body.
-            body = blosc.pack(np.ascontiguousarray(voxels[..., 0].T))
+            body = blosc.pack(voxels[..., 0])
             post = service.service.get_cutout_request(
                 self._resource,
                 "POST",
@@ -135,9 +142,15 @@ class BossChannel:
     @property
     def _channel(self) -> Known:
         """What is known of the channel; asked for where the info was not, as after pickling."""
-        if self._known is None:
-            self._known = self._resources.known()
-        return self._known
+        return self._ask() if self._known is None else self._known
+
+    def _ask(self) -> Known:
+        known = self._resources.known()
+        t, samples = self._options.t, known.experiment.num_time_samples
+        if t is not None and t >= samples:
+            raise ArgumentError(f"{self._place}: t: expected a time sample from 0 to {samples - 1}, got {t}")
+        self._known = known
+        return known
 
     def _read(
         self, mip: int, minpt: Sequence[int], maxpt: Sequence[int], segids: Sequence[int]
@@ -162,10 +175,13 @@ class BossChannel:
 
     def _box(self, mip: int, minpt: Sequence[int], maxpt: Sequence[int]) -> tuple[Any, ...]:
         """Resolution, ranges and time as intern takes them."""
+        if min(minpt) < 0:
+            raise UnsupportedError(
+                f"{self._place}: the BOSS has no addresses for negative coordinates, the box starts at "
+                f"{tuple(minpt)}; choose a box that starts at 0 or above"
+            )
         ranges = ([int(low), int(high)] for low, high in zip(minpt, maxpt, strict=True))
-        t, samples = self._options.t, self._channel.experiment.num_time_samples
-        if t is not None and t >= samples:
-            raise ArgumentError(f"{self._place}: t: expected a time sample from 0 to {samples - 1}, got {t}")
+        t = self._options.t
         return self._channel.channel.base_resolution + mip, *ranges, None if t is None else [t, t + 1]
 
     def _send(
