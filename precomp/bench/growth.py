@@ -123,13 +123,25 @@ def _planning(sizes: Sizes) -> Iterator[Growth]:
         yield Growth("walking its plan, per chunk", number, "chunks", walked / number * 1e6, "us")
 
 
+def _threaded(sizes: Sizes) -> Iterator[tuple[str, Layer]]:
+    yield "image, raw", Layer("em", sizes.image)
+    yield "image, raw + gzip", Layer("em", sizes.image, compress="gzip")
+    for kind, encoding in (
+        ("labels", "compressed_segmentation"),
+        ("labels", "compresso"),
+        ("labels", "crackle"),
+        ("floats", "fpzip"),
+    ):
+        yield encoding, Layer(kind, sizes.labels, encoding=encoding)
+
+
 def _threads(sizes: Sizes, blocks: Blocks, folder: Path) -> Iterator[Growth]:
-    for compress in (None, "gzip"):
-        layer = Layer("em", sizes.image, compress=compress)
-        volume, title = _Volume.of(layer, folder, blocks), f"image, raw{' + gzip' if compress else ''}"
+    for title, layer in _threaded(sizes):
+        volume = _Volume.of(layer, folder, blocks)
         for number in _THREADS:
             seconds = _median(partial(volume.write, number))
             yield Growth(f"{title}: write", number, "threads", layer.nbytes / 1e6 / seconds, "MB/s")
+            volume.read(number)  # helper processes start
             seconds = _median(partial(volume.read, number))
             yield Growth(f"{title}: read", number, "threads", layer.nbytes / 1e6 / seconds, "MB/s")
         empty(folder)
