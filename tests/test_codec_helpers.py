@@ -74,4 +74,4 @@ def test_a_helper_that_does_not_start_is_no_damage(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(helpers, "_idle", {})
     monkeypatch.setattr(sys, "path", [])  # nothing is found there
     with pytest.raises(ImportError, match="the helper process of fpzip does not start"):
-        helpers.decode_outside("fpzip", STREAM, CHUNK.nbytes, bytes, shape=SPEC.shape)
+        helpers.decode_outside("fpzip", STREAM, CHUNK.nbytes, len, shape=SPEC.shape)

@@ -1,7 +1,7 @@
 """The encoding `compresso`: boundaries of segments in small windows, for unsigned integers with one channel.
 
 The library of that name trusts its input, so a stream is checked before the library sees it, see
-`precomp_plugins.codecs._compresso.stream`.
+`precomp_plugins.codecs._compresso.stream`. It holds Python's lock, so it works in helper processes.
 """
 
 from typing import Any
@@ -24,17 +24,20 @@ class Compresso:
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the stream, with an index of its slices; ArgumentError where the chunk is too long."""
-        import compresso
+        from precomp_plugins.codecs._helper.pool import encode_outside
 
         if max(chunk.shape) > _MOST:
             raise ArgumentError(
                 f"compresso: a chunk of {chunk.shape[:3]} voxels is too long, at most {_MOST} along an axis "
                 "can be written; choose a smaller chunk_size"
             )
-        voxels = np.asfortranarray(chunk[..., 0])
-        # The library insists on memory that it could write to.
-        stream: bytes = compresso.compress(voxels if voxels.flags.writeable else voxels.copy(order="F"))
-        return stream
+
+        def give(voxels: memoryview) -> None:
+            np.ndarray(chunk.shape, chunk.dtype, voxels, order="F")[...] = chunk
+
+        return encode_outside(
+            "to compresso", chunk.nbytes, give, shape=chunk.shape[:3], dtype=chunk.dtype.str
+        )
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
         """Return the chunk; ValueError where it is damaged, truncated or of another size or dtype."""

@@ -45,6 +45,17 @@ def _compresso() -> Callable[..., None]:
     return decode
 
 
+def _to_compresso() -> Callable[..., bytes]:
+    import compresso
+    import numpy as np
+
+    def encode(data: bytes, room: memoryview, shape: list[int], dtype: str) -> bytes:
+        stream: bytes = compresso.compress(np.ndarray(shape, dtype, room, order="F"))
+        return stream
+
+    return encode
+
+
 def _fpzip() -> Callable[..., None]:
     from ctypes import c_float
 
@@ -59,7 +70,12 @@ def _fpzip() -> Callable[..., None]:
     return decode
 
 
-_DECODERS = {"compresso": _compresso, "crackle": _crackle, "fpzip": _fpzip}
+_WORKS: dict[str, Callable[[], Callable[..., bytes | None]]] = {
+    "compresso": _compresso,
+    "to compresso": _to_compresso,
+    "crackle": _crackle,
+    "fpzip": _fpzip,
+}
 
 
 def _read(source: int, size: int) -> bytearray:
@@ -82,7 +98,7 @@ def _answer(target: int, status: int, data: Any) -> None:
         view = view[os.write(target, view) :]
 
 
-def _work(source: int, target: int, told: int, room: Any, decode: Callable[..., None]) -> NoReturn:
+def _work(source: int, target: int, told: int, room: Any, decode: Callable[..., bytes | None]) -> NoReturn:
     """Decode until the input ends or something is refused.
 
     Bytes to `told` say where an answer begins and ends. Damaged data may keep a decoder busy for ever, so
@@ -95,7 +111,7 @@ def _work(source: int, target: int, told: int, room: Any, decode: Callable[..., 
         signal.setitimer(signal.ITIMER_PROF, _LEAST_TIME + wanted / _LEAST_SPEED)
         try:
             with room.take(wanted) as voxels:
-                decode(data, voxels, **facts)
+                made = decode(data, voxels, **facts)
             room.let_go()
         except Exception as error:  # noqa: BLE001  it is told to the one who asked
             os.write(told, b"<")
@@ -103,7 +119,7 @@ def _work(source: int, target: int, told: int, room: Any, decode: Callable[..., 
             os._exit(_ANSWERED)
         signal.setitimer(signal.ITIMER_PROF, 0)
         os.write(told, b"<")
-        _answer(target, _GOOD, b"")
+        _answer(target, _GOOD, made or b"")
         os.write(told, b">")
 
 
@@ -117,7 +133,7 @@ def main(decoder: str) -> None:
     from precomp_plugins.codecs._helper.room import Room
 
     room = Room(int(sys.argv[2]))
-    decode = _DECODERS[decoder]()
+    decode = _WORKS[decoder]()
     os.write(target, b"+")  # ready
     while True:
         seen, told = os.pipe()

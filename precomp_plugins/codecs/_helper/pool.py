@@ -1,4 +1,4 @@
-"""Decoding in helper processes, for libraries that crash on damage which nothing can find before.
+"""Work in helper processes, for libraries that crash on damage which nothing finds before, or hold the lock.
 
 A helper is a child process that waits for work at a pipe. There are as many as threads decode at once; they
 are kept for the next chunk and end with this process. Their libraries hold no lock of this one, so that
@@ -19,14 +19,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 from precomp.interfaces import Buffer
 from precomp_plugins.codecs._helper.room import Room, open_room
 
-__all__ = ["decode_outside"]
+__all__ = ["decode_outside", "encode_outside"]
 
-T = TypeVar("T")
+Give: TypeAlias = Callable[[memoryview], None]
+"""Reads or writes the voxels' bytes, and keeps none of them."""
 
 _SCRIPT = Path(__file__).with_name("child.py")
 _TIMEOUT = 60  # seconds without a sign of life, and more for a large chunk:
@@ -44,17 +45,11 @@ class _GoneError(Exception):
 class _Helper:
     def __init__(self, decoder: str) -> None:
         self._room = Room(open_room())
-        room = self._room.file
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", str(_SCRIPT), decoder, str(room), json.dumps(sys.path)],
-            pass_fds=[room],
-            env={**os.environ, **_MALLOC},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where the C library tells what it dies of
-            bufsize=0,
-            start_new_session=True,  # so that its workers can be ended with it
-        )
+        try:
+            self.process = _started(decoder, self._room.file)
+        except BaseException:
+            self._room.close()
+            raise
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
@@ -69,9 +64,11 @@ class _Helper:
             self.close()
             raise ImportError(f"the helper process of {decoder} does not start") from error
 
-    def ask(self, facts: bytes, data: Buffer, wanted: int) -> tuple[int, bytearray]:
-        """Return the status, and the reason of a refusal. Raises _GoneError."""
-        self._room.take(wanted).release()
+    def ask(self, facts: bytes, data: Buffer, wanted: int, give: Give | None) -> tuple[int, bytearray]:
+        """Return the status, and what was encoded or the reason of a refusal. Raises _GoneError."""
+        with self._room.take(wanted) as voxels:
+            if give is not None:
+                give(voxels)
         try:
             for part in (struct.pack("<QQQ", len(facts), len(data), wanted), facts, data):
                 view = memoryview(part).cast("B")
@@ -83,13 +80,13 @@ class _Helper:
         status, size = _ANSWER.unpack(self._read(_ANSWER.size, patience))
         return status, self._read(size, patience)
 
-    def use(self, wanted: int, take: Callable[[memoryview], T]) -> T:
-        """Return what `take` makes of the voxels of a good answer."""
-        with self._room.take(wanted) as voxels:
-            made = take(voxels)
+    def show(self, wanted: int, take: Give | None) -> None:
+        """Show `take` the voxels of a good answer, and give back much memory."""
+        if take is not None:
+            with self._room.take(wanted) as voxels:
+                take(voxels)
         self._room.let_go()
         self._room.shrink()
-        return made
 
     def _read(self, size: int, patience: float) -> bytearray:
         answer = bytearray(size)
@@ -118,6 +115,19 @@ class _Helper:
         self._room.close()
 
 
+def _started(decoder: str, room: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-P", str(_SCRIPT), decoder, str(room), json.dumps(sys.path)],
+        pass_fds=[room],
+        env={**os.environ, **_MALLOC},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # where the C library tells what it dies of
+        bufsize=0,
+        start_new_session=True,  # so that its workers can be ended with it
+    )
+
+
 def _widen(pipe: int) -> None:
     """Let a pipe take a chunk in few steps, where the system can."""
     with suppress(AttributeError, OSError):
@@ -128,29 +138,44 @@ _idle: dict[str, list[_Helper]] = {}
 _lock = threading.Lock()
 
 
-def decode_outside(decoder: str, data: Buffer, size: int, take: Callable[[memoryview], T], **facts: Any) -> T:
-    """Have `decoder` of a helper decode the data; return what `take` makes of the voxels.
+def decode_outside(decoder: str, data: Buffer, size: int, take: Give, **facts: Any) -> None:
+    """Have `decoder` of a helper decode the data, and show `take` the voxels.
 
     `take` gets their `size` bytes, in Fortran order, in memory of the helper: it must copy what it keeps.
     Raises ValueError where the helper refuses the data or dies of it, and so does one that has seen nothing
     else; ImportError where none can be started.
     """
+    _outside(decoder, data, size, None, take, facts)
+
+
+def encode_outside(encoder: str, size: int, give: Give, **facts: Any) -> bytes:
+    """Have `encoder` of a helper encode voxels, which `give` writes into memory of the helper.
+
+    Those are `size` bytes, in Fortran order. Raises as `decode_outside` does.
+    """
+    return bytes(_outside(encoder, b"", size, give, None, facts))
+
+
+def _outside(
+    work: str, data: Buffer, size: int, give: Give | None, take: Give | None, facts: dict[str, Any]
+) -> bytearray:
     text = json.dumps(facts).encode()
     with _lock:
-        kept = _idle.setdefault(decoder, [])
+        kept = _idle.setdefault(work, [])
         helper = kept.pop() if kept else None
     try:
         for _ in range(2):
-            helper = helper or _Helper(decoder)
+            helper = helper or _Helper(work)
             try:
-                status, reason = helper.ask(text, data, size)
+                status, answer = helper.ask(text, data, size, give)
             except _GoneError:
                 helper.close()
-                helper, reason = None, bytearray(f"{decoder}: the decoder died or hung of it".encode())
+                helper, answer = None, bytearray(f"{work}: the library died or hung of it".encode())
                 continue
             fresh, helper.fresh = helper.fresh, status != _GOOD
             if status == _GOOD:
-                return helper.use(size, take)
+                helper.show(size, take)
+                return answer
             if fresh:
                 break
     except BaseException:  # whoever interrupts leaves half an answer in the pipe
@@ -161,8 +186,8 @@ def decode_outside(decoder: str, data: Buffer, size: int, take: Callable[[memory
     finally:
         if helper is not None:
             with _lock:
-                _idle.setdefault(decoder, []).append(helper)
-    raise ValueError(reason.decode())
+                _idle.setdefault(work, []).append(helper)
+    raise ValueError(answer.decode())
 
 
 def _forget() -> None:
