@@ -328,6 +328,30 @@ def test_a_second_interrupt_is_not_kept_waiting() -> None:
         assert child.stderr.read().endswith(b"KeyboardInterrupt\n")
 
 
+@pytest.mark.skipif(os.name != "posix", reason="there are no such signals here")
+def test_a_second_interrupt_is_not_kept_waiting_where_the_caller_works_too() -> None:
+    main, started, released = threading.main_thread(), threading.Event(), threading.Event()
+    before = set(threading.enumerate())
+
+    def task(number: int) -> None:
+        if threading.current_thread() is main:
+            started.wait()
+            raise KeyboardInterrupt
+        started.set()
+        released.wait(0.3)  # the caller waits for this thread meanwhile
+        signal.pthread_kill(main.ident or 0, signal.SIGINT)
+        released.wait(10)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for_each(Listed(range(2)), lambda: task, 2)
+        left = set(threading.enumerate()) - before
+        assert len(left) == 1
+    finally:
+        released.set()
+    left.pop().join()
+
+
 @pytest.mark.parametrize("workers", [2, 5, 16])
 def test_all_parts_are_done_once(workers: int) -> None:
     done: list[int] = []

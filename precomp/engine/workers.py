@@ -74,7 +74,9 @@ def for_each(
         if caller_works or not threads:
             job.work()
         job.wait()
-    except BaseException as error:  # noqa: BLE001  an interrupt stops the others too
+    except BaseException as error:  # an interrupt stops the others too
+        if job.interrupted:  # before, while the caller worked
+            raise
         job.fail(error)
         job.wait()
     for thread in threads:
@@ -113,6 +115,11 @@ class _Job(Generic[T]):
         self._stop.set()
         if self.failure is None or not isinstance(error, Exception):
             self.failure = error
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C, or the like, has stopped all."""
+        return self.failure is not None and not isinstance(self.failure, Exception)
 
     def work(self) -> None:
         """Take batches until none is left or somebody failed."""
