@@ -19,12 +19,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from privileges import unprivileged
 from volumes import make, noise
 
 from precomp import Bbox, CloudVolume
 from precomp.engine.disk.claim import default_folder
 from precomp.engine.disk.entries import HIDDEN
+from precomp.engine.disk.records import Record
 from precomp.errors import (
     ArgumentError,
     ChunkDecodeError,
@@ -225,7 +228,7 @@ def test_a_part_is_never_kept_for_the_whole(
     vol: CloudVolume, byte_range: tuple[int, int], large: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if large:
-        monkeypatch.setattr("precomp.engine.disk.store._LARGEST_FETCHED", 50)
+        monkeypatch.setattr("precomp.engine.disk.far._LARGEST_FETCHED", 50)
     content = bytes(range(100))
     behind(vol).put("mesh/1", Blob(content))
     store, wanted = vol._layer.objects().store, ByteRange(*byte_range)
@@ -821,18 +824,17 @@ def test_a_folder_that_cannot_be_made_breaks_no_read(vol: CloudVolume, far: Remo
     assert other.cache.list() == []
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(path.read_bytes()[:-1]),
-        lambda path: path.write_bytes(path.read_bytes() + b"x"),
-        lambda path: path.write_bytes(path.read_bytes()[:-9] + b"\0" + path.read_bytes()[-8:]),
-        lambda path: path.rename(path.with_suffix("") if path.suffix else f"{path}.gz"),
-        lambda path: path.unlink(),
-    ],
-    ids=["empty", "short", "long", "changed", "renamed", "gone"],
-)
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "short": lambda path: path.write_bytes(path.read_bytes()[:-1]),
+    "long": lambda path: path.write_bytes(path.read_bytes() + b"x"),
+    "changed": lambda path: path.write_bytes(path.read_bytes()[:-9] + b"\0" + path.read_bytes()[-8:]),
+    "renamed": lambda path: path.rename(path.with_suffix("") if path.suffix else f"{path}.gz"),
+    "gone": lambda path: path.unlink(),
+}
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
 @pytest.mark.parametrize("compress", [False, "gzip"])
 def test_a_damaged_copy_is_fetched_anew(
     far: Remote, path: str, tmp_path: Path, change: Callable[[Path], object], compress: Any
@@ -851,7 +853,12 @@ def test_a_damaged_copy_is_fetched_anew(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", "[1,2,3,4,5,6,7,8]", "nonsense", '[2,"k",1,1,null,null,null,"1"]']
+    "text",
+    [
+        *("", "{}", "[1]", "[1,2,3,4,5,6,7,8]", "[2,2,3,4,5,6,7,8]", "nonsense"),
+        *('[1,"k",1,"1",null,null,null,"1"]', '[2,"k",1,1,null,null,null,"1"]', '[2,"k","1","1",1,1,1,1]'),
+        '[2,"8_8_40/-5-11_3-19_100-116",-7,"",null,null,null,null]',
+    ],
 )
 def test_a_damaged_record_is_as_good_as_none(vol: CloudVolume, far: Remote, text: str) -> None:
     vol[...]
@@ -861,6 +868,86 @@ def test_a_damaged_record_is_as_good_as_none(vol: CloudVolume, far: Remote, text
     for _ in range(2):
         np.testing.assert_array_equal(vol[...], noise(vol.shape))
     assert far.gets - before == 12
+
+
+@pytest.fixture
+def large(far: Remote, path: str, tmp_path: Path) -> CloudVolume:
+    """A volume of two plain chunks of 256 KiB, both kept."""
+    made = make(path, (128, 64, 64), chunk_size=(64, 64, 64), registry=far.registry, compress=False)
+    made[...] = noise(made.shape)
+    vol = CloudVolume(path, cache=tmp_path / "cache", registry=far.registry)
+    vol[...]
+    return vol
+
+
+def test_of_a_copy_only_the_blocks_of_the_part_are_read(large: CloudVolume, far: Remote) -> None:
+    voxels, (first, _) = noise(large.shape), sorted(Path(large.cache.path, "8_8_40").iterdir())
+    data = bytearray(first.read_bytes())
+    data[3 * 2**16 + 5] ^= 1  # in the last quarter
+    first.write_bytes(data)
+    before = far.gets
+    for z in range(100, 148):
+        np.testing.assert_array_equal(large[:, :, z], voxels[:, :, z - 100 : z - 99])
+    np.testing.assert_array_equal(large[7:9, 40, 130:147], voxels[12:14, 37:38, 30:47])
+    assert far.gets == before
+    np.testing.assert_array_equal(large[:, :, 150], voxels[:, :, 50:51])
+    assert far.gets == before + 1
+    np.testing.assert_array_equal(large[...], voxels)
+    assert far.gets == before + 1
+
+
+@pytest.mark.parametrize("change", DAMAGE.values(), ids=DAMAGE)
+def test_a_part_of_a_damaged_copy_is_fetched_anew(
+    large: CloudVolume, far: Remote, change: Callable[[Path], object]
+) -> None:
+    before = far.gets
+    for found in list(Path(large.cache.path, "8_8_40").iterdir()):
+        change(found)
+    for _ in range(2):
+        np.testing.assert_array_equal(large[:, :, 163], noise(large.shape)[:, :, 63:])
+    assert far.gets - before == 2
+
+
+def test_an_object_that_grows_while_it_is_fetched_is_not_fetched_whole(
+    vol: CloudVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("precomp.engine.disk.far._LARGEST_FETCHED", 50)
+    remote, asked = behind(vol), []
+    remote.put("mesh/1", Blob(b"x" * 20))
+    store: Any = vol._layer.objects().store
+    get = store._far._remote.get
+
+    def grown(key: str, part: ByteRange | None = None) -> Blob | None:
+        remote.put("mesh/1", Blob(bytes(range(100))))
+        asked.append(part)
+        return get(key, part)
+
+    monkeypatch.setattr(store._far._remote, "get", grown)
+    found = store.get("mesh/1", ByteRange(10, 12))
+    assert (bytes(found.data), found.size) == (b"\x0a\x0b", 100)
+    assert asked == [(0, 50), (10, 12)]
+    assert "mesh/1" not in files(Path(vol.cache.path))
+
+
+@given(st.binary(max_size=700), st.lists(st.tuples(st.integers(0, 800), st.integers(0, 800)), min_size=1))
+def test_parts_fit_their_record_and_no_other(data: bytes, parts: list[tuple[int, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("precomp.engine.disk.records._BLOCK", 64)
+        patch.setattr("precomp.engine.disk.records._MOST_BLOCKS", 4)
+        record = Record.of("k", Blob(data))
+        assert len(record.checksums) <= 8 * 4
+        assert record.fits("k", Blob(data))
+        for start, stop in parts:
+            span = record.blocks(ByteRange(start, stop))
+            part = data[slice(*span)]
+            if span.start >= span.stop:
+                assert data[start:stop] == b""
+                continue
+            assert data[start:stop] == part[start - span.start :][: max(0, stop - start)]
+            assert record.fits("k", Blob(part, size=len(data)), span.start)
+            wrong = bytes([part[0] ^ 1]) + part[1:]
+            assert not record.fits("k", Blob(wrong, size=len(data)), span.start)
+            assert not record.fits("k", Blob(part, size=len(data) + 1), span.start)
 
 
 def test_records_that_changed_places_are_found_out(vol: CloudVolume, far: Remote) -> None:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from precomp.engine.disk.entries import DOCUMENTS, HIDDEN, Entry, entries
 from precomp.engine.disk.ledger import Ledger, Pages
 from precomp.engine.disk.records import Record, Records
-from precomp.interfaces import Blob, Store
+from precomp.interfaces import Blob, ByteRange, GetsRanges, Store
+from precomp.ranges import cut, merged
 
 __all__ = ["CacheFolder"]
 
@@ -45,6 +46,7 @@ class CacheFolder:
     ) -> None:
         self.path, self.limit = path, limit
         self._chunks, self._records = chunks, Records(f"{path}/{HIDDEN}/records")
+        self._ranged = chunks if isinstance(chunks, GetsRanges) else None
         self._ledger = Ledger(f"{path}/{HIDDEN}/ledger")
         self._suffix_of = {None: ""} | {encoding: known[0] for encoding, known in suffixes.items() if known}
         self._suffixes = tuple(suffix for known in suffixes.values() for suffix in known)
@@ -80,6 +82,29 @@ class CacheFolder:
             self.drop([key])
             return None
         return record.headed(blob)
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return several parts of a kept object, one at least; None as `get` does."""
+        record = self._records.get(key)
+        if record is None:
+            return None
+        spans = merged(map(record.blocks, ranges), 0) or [ByteRange(0, 0)]
+        blobs = self._get_ranges(key, spans)
+        if blobs is None:
+            return None
+        if not all(record.fits(key, blob, span.start) for span, blob in zip(spans, blobs, strict=True)):
+            self.drop([key])
+            return None
+        parts = [(span.start, record.headed(blob)) for span, blob in zip(spans, blobs, strict=True)]
+        return [cut(parts, wanted) for wanted in ranges]
+
+    def _get_ranges(self, key: str, spans: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        if self._ranged is not None:
+            return self._ranged.get_ranges(key, spans)
+        blob = self._chunks.get(key)
+        return (
+            None if blob is None else [cut([(0, blob._replace(size=len(blob.data)))], one) for one in spans]
+        )
 
     def touch(self, key: str, encoding: str | None) -> None:
         """Note that a kept object was used just now."""

@@ -1,24 +1,29 @@
 """What is known of a kept object: a small JSON file for each, apart from the chunks.
 
-It holds a checksum of the object. So a record and an object that do not belong together (a writer was killed
-between the two, or two wrote at once), and one that the disk damaged, are found and never served.
+It holds a checksum of each block of the object. So a record and an object that do not belong together (a
+writer was killed between the two, or two wrote at once), and one that the disk damaged, are found and never
+served; and to serve a part, only its blocks are read.
 """
 
 import os
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from isal import isal_zlib
 
 from precomp import jsonio
 from precomp.errors import StoreError
 from precomp.files import replace_file
-from precomp.interfaces import Blob
+from precomp.interfaces import Blob, Buffer, ByteRange
 
 __all__ = ["Record", "Records"]
 
-_FORMAT = 1
+_FORMAT = 2
 _LONGEST = 2**16  # bytes of a record
+_BLOCK, _MOST_BLOCKS = 2**16, 512  # bytes at least, of an object's blocks at most
+_DIGITS = 8  # of a checksum
+_TEXT = (str, type(None))
+_TYPES: tuple[Any, ...] = (str, int, str, _TEXT, _TEXT, _TEXT, _TEXT)  # of the fields of a record
 _BINARY = getattr(os, "O_BINARY", 0)
 
 
@@ -28,7 +33,7 @@ class Record(NamedTuple):
     Attributes:
         key: its own; a file system may take two names for one.
         size: of the object as stored, in bytes.
-        checksum: crc32 of it.
+        checksums: crc32 of its blocks, eight hexadecimal digits each.
         encoding: Content-Encoding token, None for plain.
         content_type: for stores that keep one.
         cache_control: likewise.
@@ -37,7 +42,7 @@ class Record(NamedTuple):
 
     key: str
     size: int
-    checksum: int
+    checksums: str
     encoding: str | None
     content_type: str | None
     cache_control: str | None
@@ -46,23 +51,46 @@ class Record(NamedTuple):
     @classmethod
     def of(cls, key: str, blob: Blob) -> "Record":
         """Describe an object."""
-        data = memoryview(blob.data)
+        size = memoryview(blob.data).nbytes
         _, encoding, content_type, cache_control, version, _ = blob
-        return cls(key, data.nbytes, isal_zlib.crc32(data), encoding, content_type, cache_control, version)
+        checksums = _checksums(blob.data, _block(size))
+        return cls(key, size, checksums, encoding, content_type, cache_control, version)
 
-    def fits(self, key: str, blob: Blob) -> bool:
-        """Whether this describes the object found under `key`; the kept file has no headers."""
-        data = memoryview(blob.data)
+    def fits(self, key: str, blob: Blob, start: int = 0) -> bool:
+        """Whether this describes the object found under `key`; the kept file has no headers.
+
+        `blob` is all of it, or the part from `start` on that `blocks` gave.
+        """
+        block, length = _block(self.size), memoryview(blob.data).nbytes
+        first, last = start // block, -(-(start + length) // block)
         return (
             self.key == key
-            and self.size == data.nbytes
+            and self.size == (length if blob.size is None else blob.size)
             and self.encoding == blob.content_encoding
-            and self.checksum == isal_zlib.crc32(data)
+            and self.checksums[_DIGITS * first : _DIGITS * last] == _checksums(blob.data, block)
         )
 
+    def blocks(self, part: ByteRange) -> ByteRange:
+        """Return the bytes of all blocks that a part touches, as far as the object goes."""
+        block = _block(self.size)
+        start, stop = part.start // block * block, -(-part.stop // block) * block
+        return ByteRange(min(start, self.size), min(stop, self.size)) if part.start < part.stop else part
+
     def headed(self, blob: Blob) -> Blob:
-        """Give an object that was found the headers that it had."""
-        return Blob(blob.data, self.encoding, self.content_type, self.cache_control, self.version)
+        """Give an object that was found, or a part of it, the headers that it had."""
+        return Blob(blob.data, self.encoding, self.content_type, self.cache_control, self.version, blob.size)
+
+
+def _block(size: int) -> int:
+    """Bytes of an object of `size` that share a checksum."""
+    return max(_BLOCK, 1 << ((size - 1) // _MOST_BLOCKS).bit_length())
+
+
+def _checksums(data: Buffer, block: int) -> str:
+    view = memoryview(data).cast("B")
+    return "".join(
+        f"{isal_zlib.crc32(view[start : start + block]):08x}" for start in range(0, len(view), block)
+    )
 
 
 class Records:
@@ -86,7 +114,10 @@ class Records:
             os.close(fd)
         try:
             form, *fields = jsonio.loads(data, key, StoreError)
-            return Record(*fields) if form == _FORMAT else None
+            record = Record(*fields)
+            pairs = zip(record, _TYPES, strict=True)
+            right = form == _FORMAT and all(isinstance(field, kind) for field, kind in pairs)
+            return record if right else None
         except (StoreError, TypeError, ValueError):
             return None  # damaged, so that the object counts as not kept and is fetched again
 

@@ -2,13 +2,14 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
 from precomp.engine.disk.documents import as_kept
 from precomp.engine.disk.entries import DOCUMENTS
+from precomp.engine.disk.far import Far
 from precomp.engine.disk.folder import CacheFolder
 from precomp.errors import PrecompWarning, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition, Modify, Stat, Store, SupportsUpdate
@@ -17,8 +18,6 @@ __all__ = ["DiskCache"]
 
 T = TypeVar("T")
 
-_LARGEST_FETCHED = 2**26  # bytes; of a larger object that is asked for in part, only the part is fetched
-_LARGE_KNOWN = 10_000  # keys that are remembered for that
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +38,7 @@ class DiskCache:
         self, remote: Store, folder: CacheFolder, *, validate: bool = False, place: str = ""
     ) -> None:
         self._remote, self._folder, self._validate, self._place = remote, folder, validate, place
-        self._large: set[str] = set()
+        self._far = Far(remote, folder.limit)
         self._warned: set[str] = set()
         # On the instance, for others have to tell what the remote store can do.
         if isinstance(remote, SupportsUpdate):
@@ -56,21 +55,47 @@ class DiskCache:
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         """Return the object or a part of it, from the folder where it is kept and current."""
+        if byte_range is not None:
+            parts = self.get_ranges(key, [byte_range])
+            return None if parts is None else parts[0]
         if not self._folder.takes(key):
-            return self._remote.get(key, byte_range)
+            return self._remote.get(key)
         kept = self._try(lambda: self._folder.get(key))
         if kept is not None and self._is_current(key, kept):
             self._try(lambda: self._folder.touch(key, kept.content_encoding))
-            return kept if byte_range is None else _part(key, kept, byte_range)
+            return kept
         token = self._try(lambda: self._folder.token(key))
-        blob, whole = self._fetched(key, byte_range)
-        if blob is None and kept is not None:
-            self._try(lambda: self._folder.drop([key]))
-        if blob is None or not whole:
-            return blob
-        if token is not None:
+        blob = self._remote.get(key)
+        self._note(key, token, blob, had=kept is not None)
+        return blob
+
+    def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
+        """Return several parts of the object, all of one version; what is not kept is fetched whole."""
+        for start, _ in ranges:
+            if start < 0:
+                raise StoreError(
+                    f"{key!r}: a byte range starts at 0 or later, found {start}; correct the range"
+                )
+        if not ranges:
+            return None if self._remote.stat(key) is None else []
+        if not self._folder.takes(key):
+            return self._far.parts(key, ranges)
+        kept = self._try(lambda: self._folder.get_ranges(key, ranges))
+        if kept is not None and self._is_current(key, kept[0]):
+            self._try(lambda: self._folder.touch(key, kept[0].content_encoding))
+            return kept
+        token = self._try(lambda: self._folder.token(key))
+        parts, whole = self._far.fetched(key, ranges)
+        if parts is None or whole is not None:
+            self._note(key, token, whole, had=kept is not None)
+        return parts
+
+    def _note(self, key: str, token: int | None, blob: Blob | None, had: bool) -> None:
+        """Keep what was fetched, whole; drop what was kept of what is not there any more."""
+        if blob is not None and token is not None:
             self._try(lambda: self._folder.keep(key, token, blob))
-        return blob if byte_range is None else _part(key, blob, byte_range)
+        if blob is None and had:
+            self._try(lambda: self._folder.drop([key]))
 
     def get_past_caches(self, key: str) -> Blob | None:
         """Return the object as the remote store has it now: what a write on a condition starts from."""
@@ -157,30 +182,6 @@ class DiskCache:
             )
         return found is not None and found.version is not None and found.version == kept.version
 
-    def _fetched(self, key: str, byte_range: ByteRange | None) -> tuple[Blob | None, bool]:
-        """The whole object and True, where that is no waste; else the part that was asked for and False."""
-        if byte_range is None:
-            return self._remote.get(key), True
-        part = size = None
-        if byte_range.start == 0 or key in self._large:  # the former is often all, with a limit to it
-            part = self._remote.get(key, byte_range)
-            size = None if part is None else part.size
-            if part is None or key in self._large:
-                return part, False
-            if byte_range.start == 0 and size == memoryview(part.data).nbytes:
-                return part, True
-        if size is None:
-            found = self._remote.stat(key)
-            if found is None:
-                return None, False
-            size = found.size
-        limit = self._folder.limit
-        if size <= _LARGEST_FETCHED and (limit is None or size <= limit):
-            return self._remote.get(key), True
-        if len(self._large) < _LARGE_KNOWN:
-            self._large.add(key)
-        return self._remote.get(key, byte_range) if part is None else part, False
-
     def _begin(self, keys: Iterable[str]) -> Mapping[str, int]:
         taken = [key for key in keys if self._folder.takes(key)]
         try:
@@ -222,11 +223,3 @@ class DiskCache:
         if what not in self._warned:
             self._warned.add(what)
             warnings.warn(f"{self._place} {problem}", PrecompWarning, stacklevel=2)
-
-
-def _part(key: str, blob: Blob, byte_range: ByteRange) -> Blob:
-    start, stop = byte_range
-    if start < 0:
-        raise StoreError(f"{key!r}: a byte range starts at 0 or later, found {start}; correct the range")
-    data = memoryview(blob.data).cast("B")
-    return blob._replace(data=data[start : max(start, stop)], size=data.nbytes)
