@@ -974,6 +974,58 @@ def test_a_chunk_damaged_where_it_comes_from_is_not_kept(vol: CloudVolume, far: 
     np.testing.assert_array_equal(vol[...], noise(vol.shape))
 
 
+MARKS = {
+    "empty": "",
+    "half": '{"format": 1, "cloudp',
+    "no mark": "[1]",
+    "of another version": '{"format": 7, "cloudpath": "far://a/b/c", "origin": ""}',
+    "without a path": '{"format": 1, "origin": ""}',
+    "of wrong types": '{"format": 1, "cloudpath": ["x"], "origin": null}',
+}
+
+
+@pytest.mark.parametrize("content", MARKS.values(), ids=MARKS)
+def test_copies_of_nobody_knows_what_are_dropped(
+    vol: CloudVolume, far: Remote, path: str, content: str
+) -> None:
+    vol[...]
+    other = make(f"{path}-other", registry=far.registry, cache=vol.cache.path + "-2")
+    other[...] = 7
+    folder, theirs = Path(vol.cache.path), Path(other.cache.path)
+    shutil.rmtree(folder)
+    shutil.copytree(theirs, folder)  # copies of the other one, and the mark
+    (folder / "notes").write_text("of somebody")
+    (folder / "8_8_40" / "mine").write_text("of somebody")
+    (folder / HIDDEN / "cache").write_text(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = CloudVolume(path, cache=folder, registry=far.registry)
+        for expected in (12, 0):
+            before = far.gets
+            np.testing.assert_array_equal(again[...], noise(vol.shape))
+            assert far.gets - before == expected
+    assert len(again.cache.list()) == 12 + 1  # what somebody put there counts, as ever
+    assert again.cache.num_bytes() < 13 * CHUNK
+    assert (folder / "notes").read_text() == (folder / "8_8_40" / "mine").read_text() == "of somebody"
+    assert json.loads((folder / HIDDEN / "cache").read_text())["cloudpath"] == path
+    np.testing.assert_array_equal(CloudVolume(folder)[...], noise(vol.shape))
+    with pytest.raises(ArgumentError, match="holds copies"):
+        CloudVolume(other.cloudpath, cache=folder, registry=far.registry)
+
+
+def test_a_default_folder_of_nobody_knows_what_is_as_good_as_none(far: Remote, path: str, home: Path) -> None:
+    made = make(path, registry=far.registry)
+    made[...] = 7
+    vol = CloudVolume(path, cache=True, registry=far.registry)
+    vol[...]
+    Path(vol.cache.path, HIDDEN, "cache").write_text("")
+    assert CloudVolume(path, registry=far.registry).cache.list() == []
+    again = CloudVolume(path, cache=True, registry=far.registry)
+    assert again.cache.list() == []
+    assert (again[...] == 7).all()
+    assert len(CloudVolume(path, registry=far.registry).cache.list()) == 12
+
+
 def test_a_damaged_ledger_is_made_anew(vol: CloudVolume, far: Remote) -> None:
     vol[...]
     ledger = Path(vol.cache.path, HIDDEN, "ledger")

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from precomp import jsonio, url
-from precomp.engine.disk.claim import claim, claimed_by, default_folder, overlap
+from precomp.engine.disk.claim import claim, default_folder, is_claimed, overlap
 from precomp.engine.disk.documents import as_kept
 from precomp.engine.disk.entries import HIDDEN
 from precomp.engine.disk.folder import CacheFolder
@@ -66,11 +66,12 @@ def _opened(
     chunks, records = _local(folder, registry), _local(os.path.join(folder, HIDDEN), registry)
     if isinstance(chunks, UsesSuffixes):
         chunks.set_suffixes(registry.suffixes)
+    kept = CacheFolder(folder, chunks, registry.suffixes, limit)
     if make:
-        claim(records, folder, path, origin)
-    elif not claimed_by(records, folder, path, origin):
+        claim(records, folder, path, origin, kept.drop_all)
+    elif not is_claimed(records, folder, path, origin):
         return None
-    return CacheFolder(folder, chunks, registry.suffixes, limit)
+    return kept
 
 
 def _local(folder: str, registry: Registry) -> Store:

@@ -1,7 +1,9 @@
 """Whose copies a cache folder holds: written down when it is made, and looked at whenever it is opened."""
 
 import hashlib
+import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 from precomp import jsonio
@@ -9,12 +11,17 @@ from precomp.engine.disk.entries import HIDDEN
 from precomp.errors import ArgumentError, ConditionFailedError, StoreError
 from precomp.interfaces import Blob, CloudPath, Condition, Store
 
-__all__ = ["claim", "claimed_by", "default_folder", "overlap"]
+__all__ = ["claim", "default_folder", "is_claimed", "overlap"]
 
 _CLAIM = "cache"  # the key, in the hidden folder
 _FORMAT = 1
 _LONGEST_PART = 200  # bytes
 _UNSAFE = frozenset('%/\\:*?"<>|')
+_log = logging.getLogger(__name__)
+
+
+class _DamagedMarkError(Exception):
+    """Nobody can tell whose copies a folder holds."""
 
 
 def default_folder(path: CloudPath, origin: str = "") -> str:
@@ -34,50 +41,68 @@ def _root() -> str:
     return os.path.join(os.path.abspath(root), "precomp")
 
 
-def claim(records: Store, folder: str, path: CloudPath, origin: str = "") -> None:
+def claim(records: Store, folder: str, path: CloudPath, origin: str, drop_all: Callable[[], object]) -> None:
     """Make `folder` the cache folder of `path`, or see that it is.
 
-    `records` is a store of local files in its hidden folder. Raises ArgumentError where it holds anything
-    else, and OSError where it cannot be read or made.
+    `records` is a store of local files in its hidden folder. Where its mark is damaged nobody knows whose
+    copies it holds, so `drop_all` is called. Raises ArgumentError where it holds anything else, and OSError
+    where it cannot be read or made.
     """
-    if claimed_by(records, folder, path, origin):
+    mark = Blob(jsonio.dumps({"format": _FORMAT, "cloudpath": str(path), "origin": origin}))
+    try:
+        if _claimed_by(records, folder, path, origin):
+            return
+    except _DamagedMarkError:
+        _log.info("%s: the mark of this cache is damaged, and all in it is fetched anew", folder)
+        drop_all()
+        records.put(_CLAIM, mark)
         return
     if folder == default_folder(path, origin):  # which may hold the folders of layers further below
         os.makedirs(_root(), 0o700, exist_ok=True)  # what is in a private bucket is nobody else's business
     else:
         _check_empty(folder)
-    text = jsonio.dumps({"format": _FORMAT, "cloudpath": str(path), "origin": origin})
     try:
-        records.put(_CLAIM, Blob(text), condition=Condition(None))
+        records.put(_CLAIM, mark, condition=Condition(None))
     except ConditionFailedError:  # somebody was quicker
-        claimed_by(records, folder, path, origin)
+        _claimed_by(records, folder, path, origin)
 
 
-def claimed_by(records: Store, folder: str, path: CloudPath, origin: str = "") -> bool:
-    """Whether `folder` is the cache folder of `path`; False where it is nobody's.
+def is_claimed(records: Store, folder: str, path: CloudPath, origin: str = "") -> bool:
+    """Whether `folder` is the cache folder of `path`; False where it is nobody's, or nobody knows.
 
     Raises ArgumentError where it is somebody else's.
     """
+    try:
+        return _claimed_by(records, folder, path, origin)
+    except _DamagedMarkError:
+        return False
+
+
+def _claimed_by(records: Store, folder: str, path: CloudPath, origin: str) -> bool:
     blob = records.get(_CLAIM)
     if blob is None:
         return False
-    try:
-        found: Any = jsonio.loads(bytes(blob.data), folder, StoreError)
-    except StoreError:
-        found = None
-    if not isinstance(found, dict) or found.get("format") != _FORMAT:
-        raise ArgumentError(
-            f"cache: the folder {folder} was made by another version of precomp, or its mark is "
-            "damaged; remove the folder, as all in it can be fetched again, or choose another"
-        )
-    if (found.get("cloudpath"), found.get("origin")) != (str(path), origin):
-        theirs = " at ".join(filter(None, (str(found.get("cloudpath")), found.get("origin"))))
-        ours = " at ".join(filter(None, (str(path), origin)))
+    found = _mark_of(blob)
+    if found != (str(path), origin):
+        theirs, ours = (" at ".join(filter(None, one)) for one in (found, (str(path), origin)))
         raise ArgumentError(
             f"cache: the folder {folder} holds copies of {theirs}, not of {ours}; choose another folder, or "
             "remove this one"
         )
     return True
+
+
+def _mark_of(blob: Blob) -> tuple[str, str]:
+    """Return the cloudpath and the origin that a mark tells."""
+    try:
+        found: Any = jsonio.loads(bytes(blob.data), _CLAIM, StoreError)
+    except StoreError as error:
+        raise _DamagedMarkError from error
+    fields = found if isinstance(found, dict) and found.get("format") == _FORMAT else {}
+    cloudpath, origin = fields.get("cloudpath"), fields.get("origin")
+    if not isinstance(cloudpath, str) or not isinstance(origin, str):  # or of another version
+        raise _DamagedMarkError
+    return cloudpath, origin
 
 
 def overlap(folder: str, layer: str) -> bool:

@@ -173,6 +173,14 @@ class CacheFolder:
             self._records.remove_all(prefix)
             pages.total = self._measured()
 
+    def drop_all(self) -> None:
+        """Drop all that is kept, documents too. What has no record is of somebody else and stays."""
+        with self._ledger.locked(_TO_DROP) as pages:
+            pages.turn()
+            self._chunks.delete([*filter(self.takes, self._records.keys()), *sorted(DOCUMENTS)])
+            self._records.remove_all("")
+            pages.total = self._measured()
+
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """Yield what is kept under keys that start with `prefix`, a folder with its slash or ''."""
         if not prefix or self.takes(f"{prefix}x"):

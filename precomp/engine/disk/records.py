@@ -125,6 +125,14 @@ class Records:
         """Whether there is a record, readable or not."""
         return os.path.exists(f"{self._root}/{key}")
 
+    def keys(self) -> list[str]:
+        """Return the keys of all records, readable or not, and the names of unfinished ones."""
+        return [
+            f"{os.path.relpath(folder, self._root)}/{name}".removeprefix("./").replace(os.sep, "/")
+            for folder, _, names in os.walk(self._root)
+            for name in names
+        ]
+
     def put(self, key: str, record: Record) -> None:
         """Write down what is known."""
         path = f"{self._root}/{key}"
