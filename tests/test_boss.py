@@ -13,10 +13,20 @@ from typing import Any
 import blosc
 import numpy as np
 import pytest
+from boss_places import (
+    DTYPES,
+    SIZE,
+    new_info,
+    new_name,
+    options,
+    put_secret,
+    sparse,
+    stored,
+    volume,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from servers.boss import FULL, READER, boss_server
+from servers.boss import READER, boss_server
 from volumes import make, noise, parts
 
 from precomp import Bbox, CloudVolume, VolumeFactory
@@ -39,59 +49,15 @@ from precomp_plugins._boss.blosc import pack
 from precomp_plugins._boss.channel import BossChannel
 from precomp_plugins.boss import BossOptions
 
-DTYPES = ("uint8", "uint16", "uint64")
-SIZE = (40, 30, 20)
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A home with a secret in it, and none of whoever runs the tests."""
     home = tmp_path_factory.mktemp("home")
-    file = home / ".neuroglancer/secrets/boss-secret.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"protocol": "http", "host": boss_server().host, "token": FULL}))
+    put_secret(home)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(home))
         yield
-
-
-def options(**given: Any) -> dict[str, Any]:
-    return {"protocol": "http", "host": boss_server().host, "token": FULL, **given}
-
-
-def new_name() -> str:
-    return f"c{uuid.uuid4().hex}/retina/em"
-
-
-def volume(dtype: str = "uint8", *, opened: Any = None, **given: Any) -> CloudVolume:
-    """Open a new channel."""
-    path = boss_server().add(new_name(), **{"stop": SIZE, "datatype": dtype, **given})
-    return CloudVolume(path, options=options(), **(opened or {}))
-
-
-def sparse(shape: Any, dtype: str, seed: int = 0) -> NDArray[Any]:
-    """Random voxels of the whole range of a type, half of them 0."""
-    return noise(shape, dtype, seed) * np.random.default_rng(seed + 1).integers(0, 2, shape).astype(dtype)
-
-
-def stored(vol: CloudVolume, level: int = 0, t: int = 0) -> NDArray[Any]:
-    """What the server has, x, y, z."""
-    return boss_server().voxels(vol.cloudpath.removeprefix("boss://"), level, t).T
-
-
-def new_info(**given: Any) -> dict[str, Any]:
-    """The info of a layer that the BOSS can hold."""
-    fields = {
-        "num_channels": 1,
-        "layer_type": "image",
-        "data_type": "uint8",
-        "encoding": "raw",
-        "resolution": (4, 4, 40),
-        "voxel_offset": (0, 0, 0),
-        "volume_size": SIZE,
-        **given,
-    }
-    return CloudVolume.create_new_info(**fields)
 
 
 class TestInfo:
@@ -782,7 +748,7 @@ class OnBoss(VolumeStateMachine):
 
 
 TestOnBoss = OnBoss.TestCase
-TestOnBoss.settings = settings(max_examples=6, stateful_step_count=25)
+TestOnBoss.settings = settings(max_examples=12, stateful_step_count=30)
 
 
 def test_a_reader_may_read() -> None:
