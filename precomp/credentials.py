@@ -14,7 +14,7 @@ import attrs
 
 from precomp.errors import CredentialsError
 
-__all__ = ["Secret", "find", "places", "project_name"]
+__all__ = ["Secret", "find", "path_of", "places", "project_name", "travelling"]
 
 _FOLDERS = (".neuroglancer/secrets", ".cloudvolume/secrets")  # in the user's home
 _MAX_SIZE = 2**20  # bytes; a service account file has three thousand
@@ -91,6 +91,35 @@ def find(service: str, bucket: str = "", given: Any = None) -> Secret | None:
             "of one"
         )
     return secret
+
+
+def path_of(given: Any) -> str | None:
+    """Return the path of the file that `secrets=` names, such that it holds in another process, too.
+
+    None where it is the secret itself, or may be: a text is a path where it ends in .json or there is such a
+    file.
+    """
+    if not isinstance(given, (str, os.PathLike)):
+        return None
+    text = os.fspath(given)
+    named = text.endswith(".json") and text.isprintable() and "{" not in text
+    if not named and not os.path.isfile(os.path.expanduser(text)):
+        return None
+    return text if text.startswith("~") else os.path.abspath(text)  # the other side has a home of its own
+
+
+def travelling(place: str, given: Any) -> str | None:
+    """Return what to pickle of `secrets=` with the store at `place`; None where nothing was given.
+
+    Raises CredentialsError where that is the secret itself.
+    """
+    path = path_of(given)
+    if given is not None and path is None:
+        raise CredentialsError(
+            f"{place}: a store that was given secrets= does not travel by pickle; put the secret into a file "
+            "and give its path, or into the environment of the other side"
+        )
+    return path
 
 
 def project_name() -> str | None:

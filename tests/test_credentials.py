@@ -280,7 +280,10 @@ def test_a_protocol_without_secrets_says_so(scheme: str, registry: Registry) -> 
     assert text == f"secrets: the protocol {scheme!r} takes none; leave them out"
 
 
-@pytest.mark.parametrize("secrets", [{"token": "hunter2", "user": "x"}, "/hunter2/mine.json"])
+@pytest.mark.parametrize(
+    "secrets",
+    [{"token": "hunter2", "user": "x.json"}, "hunter2", '{"token": "hunter2.json', "hunter2\n.json"],
+)
 def test_secrets_do_not_travel_and_the_other_side_says_so(registry: Registry, secrets: Any) -> None:
     vol = CloudVolume("lab://credentials/d/em", secrets=secrets, registry=registry)
     vol[...] = 3
@@ -292,6 +295,36 @@ def test_secrets_do_not_travel_and_the_other_side_says_so(registry: Registry, se
     assert text.startswith("lab: option secrets")
     assert "does not travel by pickle" in text
     assert "~/.neuroglancer/secrets" in text
+
+
+@pytest.mark.parametrize("where", ["argument", "config", "registry"])
+@pytest.mark.parametrize("name", ["mine.json", "mine"])
+def test_the_path_of_a_secret_file_travels(
+    registry: Registry, home: Path, where: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write(home / "here" / name, {"token": SECRET})
+    monkeypatch.chdir(file.parent)
+    if where == "argument":
+        vol = CloudVolume("lab://credentials/d/em", secrets=name, registry=registry)
+    elif where == "config":
+        factory = VolumeFactory.from_dict(config(secrets=name), folder=file.parent, registry=registry)
+        vol = factory.open("em")
+    else:
+        known = registry.configured({"lab": {"secrets": name}})
+        vol = CloudVolume("lab://credentials/d/em", registry=known)
+    vol[...] = 3
+    data = pickle.dumps(vol)
+    assert b"hunter2" not in data
+    monkeypatch.chdir(home)
+    assert (pickle.loads(data)[...] == 3).all()
+    assert opened[-1].secrets == str(file)
+
+
+def test_the_path_in_a_home_is_that_of_the_other_side(registry: Registry) -> None:
+    vol = CloudVolume("lab://credentials/d/em", secrets="~/mine.json", registry=registry)
+    vol[...] = 3
+    assert (pickle.loads(pickle.dumps(vol))[...] == 3).all()
+    assert opened[-1].secrets == "~/mine.json"
 
 
 def test_secrets_that_were_looked_for_are_looked_for_again(registry: Registry) -> None:

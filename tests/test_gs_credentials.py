@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -308,3 +309,13 @@ def test_an_address_with_a_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
     said = refused(lambda: CloudVolume("gs://b/d/l"), ValueError)
     assert "STORAGE_EMULATOR_HOST: expected an address without a user" in said
+
+
+def test_a_store_travels_with_the_path_of_its_secrets(front: GoogleFront, bucket: str, home: Path) -> None:
+    file = write(home / "mine.json", front.account(EMAIL))
+    store = store_at(front, bucket, secrets=file)
+    store.put("k", Blob(b"x"))
+    data = pickle.dumps(store)
+    assert b"PRIVATE" not in data
+    assert pickle.loads(data).get("k").data == b"x"
+    assert len(front.issued) == 2

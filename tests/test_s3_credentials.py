@@ -1,19 +1,20 @@
 """Where `s3://` finds credentials, region and endpoint, and what it says when there are none."""
 
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from s3_places import alone, layer, put_secret
+from s3_places import alone, layer, put_secret, store_at
 from servers.s3 import BUCKET, s3_server
 from volumes import make
 
 from precomp import CloudVolume, VolumeFactory
 from precomp.errors import ConfigError, CredentialsError
-from precomp.interfaces import CloudPath
+from precomp.interfaces import Blob, CloudPath
 from precomp_plugins._s3.account import open_account
 from precomp_plugins._s3.obstore import ObstoreRequests
 from precomp_plugins.s3 import S3Options, open_store
@@ -254,3 +255,14 @@ def test_no_secret_in_any_repr() -> None:
     store = open_store(CloudPath("s3", BUCKET, "ds/layer"), options)
     for one in (options, account, store, ObstoreRequests):
         assert s3_server().secret["AWS_SECRET_ACCESS_KEY"] not in repr(one) + str(one)
+
+
+def test_a_store_travels_with_the_path_of_its_secrets(home: Path) -> None:
+    file = put_secret(home / "mine", s3_server().secret)
+    store = store_at(secrets=str(file))
+    store.put("x", Blob(b"7"))
+    data = pickle.dumps(store)
+    assert s3_server().secret["AWS_SECRET_ACCESS_KEY"].encode() not in data
+    assert pickle.loads(data).get("x").data == b"7"
+    with pytest.raises(CredentialsError, match="secrets= does not travel by pickle; put"):
+        pickle.dumps(store_at())

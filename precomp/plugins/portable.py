@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from precomp.credentials import path_of
 from precomp.jsonio.problems import member
 from precomp.jsonio.secrets import has_user, is_secret
 from precomp.jsonio.variables import Filled, LeftOut
@@ -20,10 +21,13 @@ def portable(value: Any, name: object = "") -> Any:
 
     Secret are texts and numbers of a key whose name says so, and an address with a user in it. What an
     environment variable filled in stays: by itself it goes as it was written, without what a secret one
-    has for a default.
+    has for a default. So does the option `secrets` where it names a file.
     """
     if isinstance(value, Mapping):
-        return {key: portable(item, name if is_secret(name) else key) for key, item in value.items()}
+        made = {key: portable(item, name if is_secret(name) else key) for key, item in value.items()}
+        if name == "" and isinstance(made.get("secrets"), LeftOut):
+            made["secrets"] = path_of(value["secrets"]) or made["secrets"]
+        return made
     if isinstance(value, (list, tuple)):
         return [portable(item, name) for item in value]
     if value is None or isinstance(value, (LeftOut, bool)):

@@ -5,7 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from precomp.errors import CredentialsError, StoreError
+import attrs
+
+from precomp.credentials import travelling
+from precomp.errors import StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
 from precomp.ranges import cut, merged
@@ -51,9 +54,8 @@ class GsStore:
         return f"GsStore({str(self._path)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._options.secrets is not None:
-            raise CredentialsError(f"{self._path}: a store that was given secrets does not travel by pickle")
-        return type(self), (self._path, self._options)
+        secrets = travelling(str(self._path), self._options.secrets)
+        return type(self), (self._path, attrs.evolve(self._options, secrets=secrets))
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         """Return the object or the part of it inside `byte_range` as stored; None means absent."""

@@ -1,11 +1,14 @@
 """The store of `s3://`."""
 
 import itertools
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from precomp.errors import ConditionFailedError, CredentialsError, StoreError
+import attrs
+
+from precomp.credentials import travelling
+from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
 from precomp.ranges import cut, merged
@@ -55,12 +58,8 @@ class S3Store:
         return f"S3Store({str(self._path)!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._options.secrets is not None:
-            raise CredentialsError(
-                f"{self._path}: a store that was given secrets= does not travel by pickle; put the secret "
-                "into a file or the environment of the other side"
-            )
-        return S3Store, (self._path, self._options)
+        secrets = travelling(str(self._path), self._options.secrets)
+        return S3Store, (self._path, attrs.evolve(self._options, secrets=secrets))
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         """Return the object or the part of it inside `byte_range`; None means absent."""
@@ -125,7 +124,7 @@ class S3Store:
         a conditional put was lost, the object tells whether it is this one.
         """
         full = self._full(key)
-        mark = None if condition is None else secrets.token_hex(16)
+        mark = None if condition is None else token_hex(16)
         failed: list[Answer] = []
 
         def send(requests: Requests) -> str | None:
