@@ -112,14 +112,14 @@ def test_objects_on_servers_are_measured(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(command, "make_blocks", blocks)
     before = dict(os.environ)
     files = ["--out", str(tmp_path / "out"), "--folder", str(tmp_path)]
-    rows = ["gs-cpu-write", "gs-cutout", "http-cpu-read", "http-cutout"]
+    rows = ["gs-write", "gs-cpu-write", "gs-cutout", "http-cpu-read", "http-cutout"]
     peers = ["--peers", "tensorstore", "--rows", *rows]
     assert main(["--size", "tiny", "--repeat", "1", *files, *peers]) == 0
     report = json.loads((tmp_path / "out" / "bench.json").read_text(encoding="utf-8"))
     measured = [(entry["name"], list(entry["values"])) for entry in report["rows"]]
     assert sorted(measured) == [(name, ["precomp", "tensorstore"]) for name in sorted(rows)]
     stored = {entry["name"]: entry["stored"] for entry in report["rows"]}
-    assert stored["gs-cpu-write"] == {"precomp": 128**3, "tensorstore": 128**3}
+    assert stored["gs-write"] == {"precomp": 128**3, "tensorstore": 128**3}
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert dict(os.environ) == before
 
@@ -312,7 +312,7 @@ def test_cutouts_start_on_no_chunk_border_and_stay_inside() -> None:
         for cutouts in select(all_rows(sizes), ["cutout-*", "*-cutout"]):
             _, arguments = request_for(cutouts, np.random.default_rng(0))
             boxes = arguments["boxes"]
-            assert len(boxes) == sizes.cutouts
+            assert len(boxes) == cutouts.count
             assert all(low % 64 and low + 64 == high for box in boxes for low, high in zip(*box, strict=True))
             assert (np.array([box.high for box in boxes]) <= cutouts.layer.shape).all(), cutouts.name
 

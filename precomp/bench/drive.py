@@ -1,6 +1,6 @@
 """Drives the contestants in turn, round by round, and collects their figures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,7 @@ from precomp.bench.boxes import request_for
 from precomp.bench.check import BenchError, save_truth
 from precomp.bench.data import Blocks
 from precomp.bench.fresh import import_cost, registry_cost
-from precomp.bench.layer import empty, place_of
+from precomp.bench.layer import Layer, empty, place_of
 from precomp.bench.peers import OURS, Contestant, limit
 from precomp.bench.place import Folder, Place, place_for
 from precomp.bench.process import Child, running
@@ -47,6 +47,7 @@ class Bench:
     folder: Path
     repeat: int
     place: Place = attrs.field(factory=Folder)
+    _cpu: dict[tuple[str, Layer], Rounds] = attrs.field(factory=dict, init=False)
 
     def run(self, rows: Sequence[Row]) -> Iterator[Measured]:
         """Measure the rows, one after the other. Raises BenchError, which names row and contestant."""
@@ -81,20 +82,22 @@ class Bench:
     def reads(self, row: Row, children: Children) -> Measured:
         """Read boxes of a volume whose files are new in each round."""
         self._open(row, children)
-        rounds: Rounds = {name: [] for name in children}
+        rounds, cpu = _none(children), _none(children)
         for number, turn in self._rounds(children):
             rng = np.random.default_rng(number)
             self._fill(row, rng, children)
             request, arguments = request_for(row, rng)
             for name in turn:
                 reply = children[name].ask(request, truth=str(self._truth), **arguments)
-                rounds[name].append(_figure(row, reply))
+                rounds[name].append(reply["seconds"])
+                cpu[name].append(reply.get("cpu", 0.0))
+        self._cpu[row.work, row.layer] = _counted(cpu)
         return Measured(row, _counted(rounds))
 
     def writes(self, row: Row, children: Children) -> Measured:
         """Write a volume; another contestant reads it back."""
         self._open(row, children)
-        rounds: Rounds = {name: [] for name in children}
+        rounds, cpu = _none(children), _none(children)
         stored: dict[str, int] = {}
         for number, turn in self._rounds(children):
             rng = np.random.default_rng(number)
@@ -102,14 +105,24 @@ class Bench:
             for name in turn:
                 self.place.clear(row.layer, self._layer)
                 reply = children[name].ask("write", truth=str(self._truth))
-                rounds[name].append(_figure(row, reply))
+                rounds[name].append(reply["seconds"])
+                cpu[name].append(reply["cpu"])
                 stored[name] = self._read_back(row, name, children)
+        self._cpu[row.work, row.layer] = _counted(cpu)
         return Measured(row, _counted(rounds), stored)
+
+    def cpu(self, row: Row, children: Children) -> Measured:
+        """Tell what the processor worked for each chunk when the volume was read or written."""
+        work = row.work.removeprefix("cpu-")
+        if (work, row.layer) not in self._cpu:
+            _WORKS[work](self, attrs.evolve(row, work=work, count=1), children)
+        used = self._cpu[work, row.layer]
+        return Measured(row, {name: [one / row.count for one in rounds] for name, rounds in used.items()})
 
     def opens(self, row: Row, children: Children) -> Measured:
         """Open volumes that nobody has seen before."""
         self._open(row, children)
-        rounds: Rounds = {name: [] for name in children}
+        rounds = _none(children)
         for number, turn in self._rounds(children):
             layers = []
             shapes = np.random.default_rng(number).integers(64, 100_000, (row.count, 3)).tolist()
@@ -152,7 +165,7 @@ class Bench:
     def registry(self, row: Row, children: Children) -> Measured:
         """Find plugins in fresh interpreters; of those that precomp brings there are the same each time."""
         shipped = sum(plugin.distribution == OURS for plugin in load().plugins)
-        rounds: Rounds = {name: [] for name in children}
+        rounds = _none(children)
         for _, turn in self._rounds(children):
             for name in turn:
                 rounds[name].append(registry_cost(self.folder / "plugins", row.count, shipped)[row.work])
@@ -205,10 +218,8 @@ class Bench:
         return self.place.stored(row.layer, self._layer)
 
 
-def _figure(row: Row, reply: Mapping[str, Any]) -> float:
-    """What a row is about: the time, or the CPU's time for each chunk."""
-    figure: float = reply["cpu"] / row.count if row.work.startswith("cpu") else reply["seconds"]
-    return figure
+def _none(names: Iterable[str]) -> Rounds:
+    return {name: [] for name in names}
 
 
 def _counted(rounds: Rounds) -> Rounds:
@@ -221,8 +232,8 @@ _WORKS: dict[str, Callable[[Bench, Row, Children], Measured]] = {
     "voxel": Bench.reads,
     "plane": Bench.reads,
     "write": Bench.writes,
-    "cpu-read": Bench.reads,
-    "cpu-write": Bench.writes,
+    "cpu-read": Bench.cpu,
+    "cpu-write": Bench.cpu,
     "open": Bench.opens,
     "memory-read": Bench.memory,
     "memory-write": Bench.memory,
