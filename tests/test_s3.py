@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorstore
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 from s3_places import alone, layer, new_path, put_secret, store_at
@@ -118,6 +119,19 @@ def test_headers_of_a_chunk(
     if content_encoding is None and encoding == "raw":
         assert found["data"] == bytes([7]) * 16**3
     assert (np.asarray(vol[...]) == 7).all()
+
+
+def test_a_copy_on_the_disk_is_plain_where_it_is_asked_for(tmp_path: Path) -> None:
+    vol = make(new_path(), options=layer())
+    vol[...] = voxels = noise(vol.shape)
+    for compress, suffixes in ((None, {".gz"}), (False, {""})):
+        folder = tmp_path / str(compress)
+        copy = vol.transfer_to(folder, compress=compress)
+        assert {path.suffix for path in (folder / "8_8_40").iterdir()} == suffixes
+        np.testing.assert_array_equal(copy[...], voxels)
+    kvstore = {"driver": "file", "path": f"{folder}/"}
+    found = tensorstore.open({"driver": "neuroglancer_precomputed", "kvstore": kvstore}).result()
+    np.testing.assert_array_equal(found.read().result(), voxels)
 
 
 @pytest.mark.parametrize(

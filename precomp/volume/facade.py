@@ -283,11 +283,11 @@ class CloudVolume(Access, Documents, Segments):
         """Copy the chunks of a box (None: all) of one mip to another place, and return that volume.
 
         Where nothing is at `cloudpath`, info and provenance are copied first. Where both scales store
-        chunks alike the stored bytes are copied, re-compressed if `compress` says so; else voxels are
-        read and written, with bounded memory. A chunk missing here raises EmptyVolumeError; with
-        fill_missing it is missing there too, or background where voxels are written. `options` and
-        `secrets` are the target's. Raises ArgumentError, AlignmentError, OutOfBoundsError,
-        ScaleNotFoundError.
+        chunks alike the stored bytes are copied, with the compression that they have unless `compress` is
+        given (False: plain); else voxels are read and written, with bounded memory. A chunk missing here
+        raises EmptyVolumeError; with fill_missing it is missing there too, or background where voxels are
+        written. `options` and `secrets` are the target's. Raises ArgumentError, AlignmentError,
+        OutOfBoundsError, ScaleNotFoundError.
         """
         from precomp.volume.transfer import open_or_make, transfer
 
