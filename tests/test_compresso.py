@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from precomp.interfaces import ChunkSpec
+from precomp_plugins.codecs._compresso import codec as module
 from precomp_plugins.codecs._compresso.codec import Compresso
 from precomp_plugins.codecs._compresso.windows import Windows
 
@@ -71,6 +72,18 @@ def test_what_the_library_wrote_is_read(
     )
     found = Compresso().decode(stream, ChunkSpec((*size, 1), labels.dtype))
     assert np.array_equal(found[..., 0], labels)
+
+
+def test_without_helpers_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, which has no fork."""
+    chunk = np.asfortranarray(np.random.default_rng(0).integers(0, 4, (7, 6, 5, 1), "u8"))
+    chunk.setflags(write=False)
+    spec, stream = ChunkSpec(chunk.shape, chunk.dtype), Compresso().encode(chunk)
+    monkeypatch.setattr(module, "_HELPERS", False)
+    assert Compresso().encode(chunk) == stream
+    assert np.array_equal(Compresso().decode(stream, spec), chunk)
+    with pytest.raises(ValueError, match="compresso"):
+        Compresso().decode(stream[:-1], spec)
 
 
 def test_an_index_that_points_elsewhere_is_damage() -> None:
