@@ -20,6 +20,7 @@ T_co = TypeVar("T_co", covariant=True)
 # A future per chunk costs as much as pasting it; a batch is a run of neighbours in memory.
 _BATCHES_PER_WORKER = 8
 _LARGEST_BATCH = 1024  # chunks; the bar moves, and an error stops the others, before long
+_PATIENCE = 1.0  # seconds
 _CALLER_WORKS = (
     4  # threads; of more, those of stores with latency, the caller only waits, so that it hears Ctrl-C
 )
@@ -50,13 +51,16 @@ def for_each(
     make_task: Callable[[], Callable[[T], None]],
     workers: int,
     tick: Callable[[int], object] | None = None,
+    *,
+    reads: bool = False,
 ) -> None:
     """Call a task once for every chunk (or whatever it holds) of `plan`, on up to `workers` threads.
 
     Each thread makes a task of its own, which may keep memory from one chunk to the next. The first
     error stops all workers and is raised, once none of them runs any more; so does an interrupt of the
     caller's thread, and another one is not waited for. `tick(n)` is called, from any thread, when `n` more
-    chunks are done.
+    chunks are done. `reads`: who is late changes nothing but what nobody gets, so that after an interrupt a
+    server that does not answer is waited for a second only. (A write must not come later than the next one.)
     """
     workers = min(workers, len(plan))
     if workers <= 1:  # one voxel is read in less time than the rest would take
@@ -66,7 +70,7 @@ def for_each(
             if tick is not None:
                 tick(1)
         return
-    job = _Job(plan, make_task, workers, tick)
+    job = _Job(plan, make_task, workers, tick, _PATIENCE if reads else None)
     threads: list[threading.Thread] = []
     try:
         caller_works = workers <= _CALLER_WORKS
@@ -79,7 +83,7 @@ def for_each(
             raise
         job.fail(error)
         job.wait()
-    for thread in threads:
+    for thread in () if job.is_working else threads:
         with suppress(RuntimeError):  # interrupted in its start; should it run yet, it finds no work
             thread.join()
     if job.failure is None:
@@ -99,8 +103,11 @@ class _Job(Generic[T]):
         make_task: Callable[[], Callable[[T], None]],
         workers: int,
         tick: Callable[[int], object] | None,
+        patience: float | None,
     ) -> None:
+        """`patience`: seconds to wait for other threads after an interrupt; None: until they end."""
         self._plan, self._make_task, self._tick = plan, make_task, tick
+        self._patience = patience
         self._count = len(plan)
         self._batch = max(1, min(self._count // (workers * _BATCHES_PER_WORKER), _LARGEST_BATCH))
         self._starts = itertools.count(0, self._batch)
@@ -165,11 +172,16 @@ class _Job(Generic[T]):
             self._helpers += more
             self._helping.notify()
 
+    @property
+    def is_working(self) -> bool:
+        """Whether other threads work still, as nobody waits for them any more."""
+        return self._helpers > 0
+
     def wait(self) -> None:
         """Wait until no other thread works; after `work` or `fail` none begins to.
 
         Not by joining them: before Python 3.13 a join that is interrupted takes its thread for ended.
         """
         with self._helping:
-            while self._helpers:
-                self._helping.wait()
+            patience = self._patience if self.interrupted else None
+            self._helping.wait_for(lambda: not self._helpers, patience)

@@ -85,7 +85,7 @@ class BoxIO:
             if spot is not None:
                 voxels[spot.target] = self._get(box, segids)[(*spot.source, request.channels)]
 
-        for_each(plan, lambda: fetch, workers, tick)
+        for_each(plan, lambda: fetch, workers, tick, reads=True)
 
     def write(
         self,

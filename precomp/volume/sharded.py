@@ -49,7 +49,7 @@ def stored(shards: ShardedStore, plan: Plan, workers: int) -> Iterator[ChunkRef]
         there = shards.stored_of(group).tolist()
         found.extend(ref for ref, is_there in zip(group.refs, there, strict=True) if is_there)
 
-    for_each(Listed(shards.by_shard(plan)), lambda: look, workers)
+    for_each(Listed(shards.by_shard(plan)), lambda: look, workers, reads=True)
     return iter(found)
 
 

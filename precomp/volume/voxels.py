@@ -62,7 +62,7 @@ def read(
     if batches is not None and batches.suits(plan):
         batches.read(plan, voxels, request.channels, fill, workers, tick)
     else:
-        for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick)
+        for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick, reads=True)
     return voxels
 
 
@@ -121,7 +121,7 @@ def exists(io: ScaleIO, box: Bbox, workers: int) -> dict[str, bool]:
         found[key + ref.key[start:]] = stat(ref.key) is not None
 
     if io.shards is None:
-        for_each(plan, lambda: look, workers)
+        for_each(plan, lambda: look, workers, reads=True)
         return found
     from precomp.volume.sharded import stored  # most volumes have no use for it
 

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from precomp.retry import RetryPolicy
 from precomp_plugins._headers import encoding_of
 from precomp_plugins._s3.account import Account, Address
 from precomp_plugins._s3.answers import Answer
+from precomp_plugins._s3.apart import apart
 from precomp_plugins._s3.boto import BY_DEFAULT, MARK
 
 __all__ = ["LARGEST_PUT", "ObstoreRequests", "takes", "usable"]
@@ -127,9 +128,13 @@ class ObstoreRequests:
             options["range"] = byte_range
         if version is not None:
             options["if_match"] = version
-        try:
+
+        def fetch() -> tuple[Any, memoryview]:
             found = obstore.get(self._store, key, options=options)  # type: ignore[arg-type]
-            data = memoryview(found.bytes())
+            return found, memoryview(found.bytes())
+
+        try:
+            found, data = apart(fetch)
         except (BaseError, OSError, ValueError) as error:
             raise _answer(error) from None
         meta, (start, stop) = found.meta, found.range
@@ -140,7 +145,7 @@ class ObstoreRequests:
     def head(self, key: str) -> Blob:
         """Return what is known of an object, without its bytes but with its size."""
         try:
-            found = obstore.get(self._store, key, options={"head": True})
+            found = apart(lambda: obstore.get(self._store, key, options={"head": True}))
         except (BaseError, OSError, ValueError) as error:
             raise _answer(error) from None
         return _blob(found.attributes, found.meta["e_tag"], b"", found.meta["size"])
@@ -160,8 +165,10 @@ class ObstoreRequests:
         data = blob.data
         if isinstance(data, memoryview) and (data.format != "B" or data.ndim != 1):
             data = data.cast("B")
+        put = partial(obstore.put, self._store, key, data, use_multipart=False)
         try:
-            done = obstore.put(self._store, key, data, attributes=attributes, mode=mode, use_multipart=False)
+            # What was given up must not be stored after what comes next.
+            done = apart(lambda: put(attributes=attributes, mode=mode), to_its_end=True)
         except (BaseError, OSError, ValueError) as error:
             raise _answer(error) from None
         return done["e_tag"]

@@ -72,9 +72,9 @@ class BatchReader:
                 for group in groups:
                     look_up(group)
             else:
-                for_each(Listed(groups), lambda: look_up, workers)
+                for_each(Listed(groups), lambda: look_up, workers, reads=True)
                 found.sort(key=lambda run: run[:2])
-            for_each(Listed(found), lambda: self._paster(out, channels, fill, tick), workers)
+            for_each(Listed(found), lambda: self._paster(out, channels, fill, tick), workers, reads=True)
 
     def _look_up(
         self, group: ShardGroup, out: NDArray[Any], fill: Any, tick: Tick | None, in_parts: bool

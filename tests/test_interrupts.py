@@ -1,0 +1,156 @@
+"""Ctrl-C while a server does not answer: it is heard at once, by readers of one chunk and of many."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import Fault, FaultProxy
+from s3_places import alone, new_path, put_secret
+from servers.gs import gs_server
+from servers.http import HttpServer
+from servers.s3 import s3_server
+from volumes import make, noise
+
+from precomp_plugins._s3.apart import apart
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no such signals here")
+
+CHILD = """
+import json, sys
+from precomp import CloudVolume
+path, options, stop, work = json.loads(sys.argv[1])
+vol = CloudVolume(path, options=options)
+if work == "read":
+    vol[-5:stop, 3:19, 100:116]
+else:
+    vol[-5:11, 3:19, 100:116] = 7
+"""
+PATIENT = {"timeout": 200.0}  # seconds that it would take without
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone(tmp_path / "home", monkeypatch)
+    put_secret(tmp_path / "home" / ".neuroglancer" / "secrets", s3_server().secret)
+
+
+@contextmanager
+def served(protocol: str, folder: Path) -> Iterator[tuple[FaultProxy, str, dict[str, Any]]]:
+    """A written volume of 20 chunks, its path, and options that lead through a proxy."""
+    with HttpServer(folder) as web:
+        servers = {"s3": s3_server().port, "gs": gs_server().port, "http": web.port}
+        with FaultProxy(servers[protocol]) as proxy:
+            front = f"http://127.0.0.1:{proxy.port}"
+            path = {"s3": new_path(), "gs": f"gs://{gs_server().new_bucket()}/ds/image"}.get(protocol, "")
+            options: dict[str, Any] = {} if protocol == "http" else {"endpoint_url": front}
+            if protocol == "gs":
+                options["anonymous"] = True
+            vol = make(path or folder / "ds" / "image", (320, 16, 16), options=options)
+            vol[...] = noise(vol.shape)
+            proxy.clear()
+            yield proxy, path or f"{front}/ds/image", {**options, **PATIENT}
+
+
+def interrupted(proxy: FaultProxy, *arguments: Any, again: bool = False) -> str:
+    """What a child says at its end that is interrupted once it waits for a chunk."""
+    command = [sys.executable, "-c", CHILD, json.dumps(arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
+        try:
+            while not any("100-116" in request.path for request in proxy.requests):
+                assert child.poll() is None, child.stderr and child.stderr.read()
+                time.sleep(0.01)
+            time.sleep(0.3)  # it is asked for, and now it is waited for
+            child.send_signal(signal.SIGINT)
+            while again and child.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(0.2)
+                child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=60)
+            return said
+        finally:
+            child.kill()
+
+
+@pytest.mark.parametrize("protocol", ["s3", "gs", "http"])
+@pytest.mark.parametrize("stop", [11, 43, 315], ids=["one", "three", "twenty"])
+@pytest.mark.parametrize("after", [None, 100], ids=["silent", "stalled"])
+def test_a_reader_hears_it_at_once(protocol: str, stop: int, after: int | None, tmp_path: Path) -> None:
+    with served(protocol, tmp_path) as (proxy, path, options):
+        proxy.plan(Fault.stall(after), match=lambda request: "100-116" in request.path, forever=True)
+        said = interrupted(proxy, path, options, stop, "read")
+        assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_a_writer_hears_the_second_one_at_once(tmp_path: Path) -> None:
+    """The first one would leave a write on its way, which might come later than the next one."""
+    with served("s3", tmp_path) as (proxy, path, options):
+        proxy.plan(Fault.stall(), match=lambda request: request.method == "PUT", forever=True)
+        said = interrupted(proxy, path, options, 0, "write", again=True)
+        assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+# --- calls into what is not Python ------------------------------------------------------------------
+
+
+def interrupt() -> None:
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+def test_a_call_apart_returns_and_raises() -> None:
+    assert threading.current_thread() is threading.main_thread()
+    assert apart(threading.current_thread) is not threading.main_thread()
+    with pytest.raises(ZeroDivisionError):
+        apart(lambda: 1 / 0)
+
+
+def test_a_call_of_another_thread_stays_there() -> None:
+    found: list[bool] = []
+    thread = threading.Thread(
+        target=lambda: found.append(apart(threading.current_thread) is threading.current_thread())
+    )
+    thread.start()
+    thread.join()
+    assert found == [True]
+
+
+def test_without_more_threads_the_call_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert apart(threading.current_thread) is threading.main_thread()
+
+
+@pytest.mark.parametrize(
+    ("to_its_end", "interrupts", "over"), [(False, 1, False), (True, 1, True), (True, 2, False)]
+)
+def test_an_interrupt_of_a_call_apart(to_its_end: bool, interrupts: int, over: bool) -> None:
+    released, ended = threading.Event(), threading.Event()
+
+    def call() -> None:
+        for _ in range(interrupts):
+            released.wait(0.3)  # the other thread waits
+            interrupt()
+        if over:
+            released.wait(0.3)
+        else:
+            released.wait()
+        ended.set()
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            apart(call, to_its_end=to_its_end)
+        assert ended.is_set() is over
+    finally:
+        released.set()
+    assert ended.wait(10)
