@@ -19,6 +19,7 @@ from precomp.interfaces import Buffer, ChunkSpec, Slices4
 from precomp_plugins.codecs._cseg.labels import labels_of
 from precomp_plugins.codecs._cseg.library import decoder, encoder
 from precomp_plugins.codecs._cseg.stream import Channel, Triple, channel_words, open_channel
+from precomp_plugins.codecs._whole import decode_whole
 
 __all__ = ["CompressedSegmentation"]
 
@@ -80,10 +81,7 @@ class CompressedSegmentation:
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
         """Return the chunk; ValueError where it is damaged or truncated."""
-        out = np.empty(spec.shape, spec.dtype, order="F")
-        x, y, z, c = (slice(0, n) for n in spec.shape)
-        self.decode_into(data, spec, (x, y, z, c), out)
-        return out
+        return decode_whole(self, data, spec)
 
     def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
         """Decode a box from the blocks that it touches; ValueError where they are damaged."""

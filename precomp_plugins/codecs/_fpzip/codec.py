@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._whole import decode_whole
 
 __all__ = ["Fpzip"]
 
@@ -46,10 +47,7 @@ class Fpzip:
 
     def decode(self, data: Buffer, spec: ChunkSpec) -> NDArray[Any]:
         """Return the chunk; ValueError where it is damaged, truncated or of another shape."""
-        out = np.empty(spec.shape, spec.dtype, order="F")
-        x, y, z, c = (slice(0, n) for n in spec.shape)
-        self.decode_into(data, spec, (x, y, z, c), out)
-        return out
+        return decode_whole(self, data, spec)
 
     def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
         """Decode all, and copy a box of it; ValueError as `decode`."""
