@@ -308,6 +308,28 @@ class TestVoxels:
         with pytest.raises(ArgumentError, match="image"):
             volume().download(Bbox((0, 0, 0), (1, 1, 1)), segids=[1])
 
+    def test_a_mask_small_numbers_labels_and_points(self) -> None:
+        vol = volume("uint64")
+        names = np.array([0, 7, 2**64 - 1, 9], np.uint64)
+        voxels = np.random.default_rng(0).choice(names, SIZE)
+        vol[...] = voxels
+        boss_server().cutouts.clear()
+        mask = vol.download(vol.bounds, label=7)
+        assert (mask.dtype, mask.bounds) == (np.bool_, vol.bounds)
+        assert np.array_equal(mask[..., 0], voxels == 7)
+        assert "filter=7" in boss_server().cutouts[-1][1]
+        assert np.array_equal(vol.download(vol.bounds, label=0)[..., 0], voxels == 0)
+        assert "filter" not in boss_server().cutouts[-1][1]
+        small, numbers = vol.download(vol.bounds, renumber=True, segids=[9, 2**64 - 1])
+        assert f"filter=9,{2**64 - 1}" in boss_server().cutouts[-1][1]
+        assert numbers == {0: 0, 9: 1, 2**64 - 1: 2}
+        assert np.array_equal(small[..., 0], 1 * (voxels == 9) + 2 * (voxels == names[2]))
+        assert np.array_equal(vol.unique(vol.bounds), np.sort(names))
+        boss_server().cutouts.clear()
+        points = np.array([[0, 0, 0], [5, 1, 3], [0, 0, 0]])
+        assert np.array_equal(vol.scattered_points(points)[:, 0], voxels[tuple(points.T)])
+        assert len(boss_server().cutouts) == 1
+
     def test_time_samples(self) -> None:
         path = boss_server().add(new_name(), stop=SIZE, samples=4, default_time_sample=1)
         vols = [CloudVolume(path, options=options(t=t)) for t in (None, 0, 3)]

@@ -116,6 +116,33 @@ def test_segments_are_looked_for_here_where_the_service_does_not() -> None:
         opened(new(data_type="uint8")).download(np.s_[:, :, :], segids=[1])
 
 
+@pytest.mark.parametrize("kind", [RightService, Whole])
+def test_masks_numbers_labels_and_points(kind: type[RightService]) -> None:
+    service = new(kind)
+    vol = opened(service, bounded=False, background_color=9, parallel=2)
+    vol[...] = voxels = np.random.default_rng(0).integers(0, 5, (*SIZE, 1)).astype(np.uint64)
+    around = np.full((60, 40, 30, 1), 9, np.uint64)
+    around[5:45, 0:30, 3:23] = voxels
+    index = np.s_[0:60:3, 0:40, 0:30]
+    there = around[index]
+    assert vol.unique(index).tolist() == [0, 1, 2, 3, 4, 9]
+    assert vol.unique(vol.bounds).tolist() == [0, 1, 2, 3, 4]
+    for label in (0, 3, 9, 4711):
+        assert np.array_equal(vol.download(index, label=label), there == label)
+    small, numbers = vol.download(index, renumber=True)
+    assert (small.dtype, numbers) == (np.uint8, {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 9: 5})
+    assert np.array_equal(np.array(list(numbers))[small], there)
+    small, numbers = vol.download(index, renumber=True, segids=[4, 2])
+    assert numbers == {0: 0, 2: 1, 4: 2}
+    assert np.array_equal(small, (there == 2) + 2 * (there == 4))
+    assert np.array_equal(vol.download(index, segids=[4]), np.where(there == 4, there, 0))
+    assert np.array_equal(vol.download(index, segids=[4, 9]), np.where(there >= 4, there, 0))
+    points = np.random.default_rng(1).integers(0, (60, 40, 30), (50, 3))
+    assert np.array_equal(vol.scattered_points(points), around[tuple(points.T)])
+    far = np.array([[5, 0, 3], [44, 29, 22]])
+    assert np.array_equal(vol.scattered_points(far), around[tuple(far.T)])
+
+
 def test_ids_that_a_type_cannot_hold_are_in_no_voxel() -> None:
     voxels = np.arange(256, dtype=np.uint8).reshape(4, 8, 8, 1)
     keep_only(voxels, [3, 259, 2**64 - 1])

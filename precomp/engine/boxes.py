@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from precomp.errors import PluginError
 from precomp.interfaces import FiltersSegments, SplitsBoxes, SupportsCutout
 
-__all__ = ["Box", "BoxPlan", "Boxes", "keep_only"]
+__all__ = ["Box", "BoxPlan", "Boxes", "holds", "keep_only"]
 
 Int3 = tuple[int, int, int]
 
@@ -105,11 +105,17 @@ class Boxes:
 
 def keep_only(voxels: NDArray[Any], segids: Sequence[int]) -> None:
     """Set every voxel to zero that is none of `segids`, in place."""
-    high = np.iinfo(voxels.dtype).max
-    wanted = np.array(sorted({one for one in segids if one <= high}), voxels.dtype)
+    wanted = np.array([one for one in sorted(set(segids)) if holds(voxels.dtype, one)], voxels.dtype)
     for z in range(voxels.shape[2]):  # what numpy needs besides is several times as large as its argument
         plane = voxels[:, :, z]
         plane[~np.isin(plane, wanted)] = 0
+
+
+def holds(dtype: np.dtype[Any], label: int) -> bool:
+    """Whether a voxel can have a label that is not negative."""
+    if dtype.kind in "iu":
+        return label <= int(np.iinfo(dtype).max)
+    return int(dtype.type(label)) == label
 
 
 def _ints(point: Sequence[int]) -> Int3:

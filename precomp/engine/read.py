@@ -11,6 +11,7 @@ from precomp.engine.decode import LARGEST, ChunkDecoder
 from precomp.engine.objects import Objects
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
+from precomp.engine.takers import Taker
 from precomp.engine.window import Window, window_of
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
@@ -21,6 +22,7 @@ __all__ = ["ChunkReader"]
 _LARGEST_READ_INTO = 2**26  # bytes; whether a larger chunk is there at all is looked up before there is room
 # What one more range costs, as bytes that are read along in the same time: of a local file, over a network.
 _NEAR, _FAR = 2**15, 2**20
+_READ = 2**12  # bytes of a local file that are read in the time that one voxel more takes by itself
 
 
 class ChunkReader:
@@ -107,6 +109,55 @@ class ChunkReader:
                 raise decoder.damaged(key, spec, error) from error
 
         return paste if self._drop_kept is None else _again(paste, self._drop_kept)
+
+    def giver(self, taker: Taker, *, keep: bool) -> Callable[[ChunkRef], None]:
+        """Return a function that gives a chunk to `taker`, decoded where it is kept, else as it is stored.
+
+        `keep`: where chunks are kept in memory, decode this one and keep it, too. The function raises as that
+        of `paster`.
+        """
+        known, caching = self.decoder.known, self._cache.limit > 0
+
+        def give(ref: ChunkRef) -> None:
+            spec, layout = known(ref.shape)
+            try:
+                if caching:
+                    chunk = self._cached(ref, spec) if keep else self._cache.get(self._cached_as(ref))
+                    if chunk is not None:
+                        taker.chunk(ref, chunk)
+                        return
+                blob = None if caching and keep else self._fetch(ref.key, spec, layout)
+                if blob is None:
+                    taker.missing(ref)
+                else:
+                    taker.blob(ref, blob)
+            except TooLargeError:
+                raise
+            except MemoryError as error:
+                raise self.decoder.damaged(ref.key, spec, error) from error
+
+        return give if self._drop_kept is None else _again(give, self._drop_kept)
+
+    def voxels_at(self, ref: ChunkRef, voxels: NDArray[np.int64]) -> NDArray[Any] | None:
+        """Return single voxels of a chunk, given as x, y, z in it, by their places; shape (n, channel).
+
+        None where these are not known, or where it is better to read a box around all of them.
+        """
+        spec, layout = self.decoder.known(ref.shape)
+        if layout is None or self._read_into is None or self._cache.limit or layout.size > LARGEST:
+            return None
+        strides, size = np.array(layout.strides), layout.dtype.itemsize
+        starts = layout.start + (voxels @ strides[:3])[:, np.newaxis] + strides[3] * np.arange(spec.shape[3])
+        if starts.size * _READ > int(starts.max() - starts.min()):
+            return None
+        memory = bytearray(starts.size * size)
+        room, places = memoryview(memory), range(0, len(memory), size)
+        parts = [
+            (start, room[at : at + size]) for at, start in zip(places, starts.ravel().tolist(), strict=True)
+        ]
+        if not self._read_into(ref.key, layout.size, parts):
+            return None
+        return np.frombuffer(memory, layout.dtype).reshape(starts.shape).astype(spec.dtype)
 
     def _paste(
         self,

@@ -1,6 +1,6 @@
 """Voxels in and out of a volume: what `vol[...]` and its kin do."""
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
@@ -9,17 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from precomp.cutout import VolumeCutout
-from precomp.engine.boxes import BoxPlan, keep_only
 from precomp.errors import ArgumentError, UnsupportedError
 from precomp.geometry import Bbox
 from precomp.progress import Tick, progress_bar
 from precomp.volume import voxels
 from precomp.volume.box_io import BoxIO
-from precomp.volume.coordinates import box_around
-from precomp.volume.files import mapped_file
 from precomp.volume.frames import Frames
-from precomp.volume.indexing import Request, as_index, checked_segids, parse_box, parse_index
+from precomp.volume.indexing import Request, parse_box, parse_index
 from precomp.volume.properties import Mip
+from precomp.volume.reading import Reading
 from precomp.volume.requests import allocate, as_voxels, check_bounds, crop, fitting
 from precomp.volume.scale_io import ScaleIO
 from precomp.volume.services import no_files
@@ -75,47 +73,16 @@ class Access(Frames, Switches):
             )
         return np.asarray(self[...], dtype=dtype)
 
-    def download(
-        self,
-        bbox: Any,
-        mip: Mip | None = None,
-        parallel: Parallel = None,
-        segids: int | Iterable[int] | None = None,
-    ) -> VolumeCutout:
-        """Read a Bbox or slices, in voxels of `mip` (the working one where None).
-
-        With `segids`, voxels of all other segments are zero; the BOSS does not even send them.
-        Raises OutOfBoundsError, EmptyVolumeError, ChunkDecodeError, TooLargeError, StoreError.
-        """
-        number = self._mip if mip is None else self._number(mip)
-        wanted = None if segids is None else checked_segids(segids, self.layer_type)
-        return self._read(as_index(bbox), number, parallel, wanted)
-
-    def download_point(
-        self, pt: Sequence[float], size: int | Sequence[int] = 256, mip: Mip | None = None
-    ) -> VolumeCutout:
-        """Read `size` voxels of `mip` around a point given in voxels of mip 0."""
-        number = self._mip if mip is None else self._number(mip)
-        box = box_around(pt, size, self.mip_resolution(0), self.mip_resolution(number))
-        return self.download(box, number)
-
-    def download_to_file(self, path: Any, bbox: Any, mip: Mip | None = None) -> None:
-        """Read a box straight into a file, through a memory map: `.npy`, else raw Fortran order bytes.
-
-        The file appears when all of it is there. Raises as `download` does.
-        """
-        io = self._layer.scale(self._mip if mip is None else self._number(mip))
-        request = self._request(io, as_index(bbox))
-        with mapped_file(path, request.shape, io.info.dtype) as out:
-            self._fetch(io, request, out=out)
-
     def _read(
         self, index: Any, mip: int, parallel: Parallel = None, segids: list[int] | None = None
     ) -> VolumeCutout:
         io = self._layer.scale(mip)
         request = self._request(io, index)
+        return self._cutout(self._fetch(io, request, parallel, segids=segids), io, request, mip)
+
+    def _cutout(self, array: NDArray[Any], io: ScaleIO | BoxIO, request: Request, mip: int) -> VolumeCutout:
         return VolumeCutout.wrap(
-            self._fetch(io, request, parallel, segids=segids),
+            array,
             dataset_name=self._layer.path.dataset,
             layer=self._layer.path.layer,
             mip=mip,
@@ -141,32 +108,21 @@ class Access(Frames, Switches):
         out: NDArray[Any] | None = None,
         segids: list[int] | None = None,
     ) -> NDArray[Any]:
+        reading = self._reading(io, segids)
+        # Before the plan, as that of a box for which no memory does may have millions of parts.
+        found = allocate(request.shape, io.dtype) if out is None else out
+        plan = reading.plan(request)
+        workers = 1 if len(plan) == 1 else self._threads(io, request.shape, parallel)
+        with self._bar(plan, "reading") as tick:
+            reading.read(request, plan, found, workers, tick)
+        return found
+
+    def _reading(self, io: ScaleIO | BoxIO, segids: list[int] | None = None) -> Reading:
         settings = self._settings
         background = fitting(settings.background_color, io.dtype, "background_color")
         if isinstance(io, BoxIO):
-            # Before the plan, as that of a box for which no memory does may have millions of parts.
-            found = allocate(request.shape, io.dtype) if out is None else out
-            boxes, workers = self._boxes(io, request), self._workers(io, parallel=parallel)
-            with self._bar(boxes, "reading") as tick:
-                io.read(
-                    request, boxes, found, background=background, workers=workers, segids=segids, tick=tick
-                )
-            return found
-        plan = io.grid.plan(request.minpt, request.maxpt, request.step)
-        with self._bar(plan, "reading") as tick:
-            found = voxels.read(
-                io,
-                request,
-                plan,
-                background=background,
-                fill=background if settings.fill_missing else None,
-                workers=1 if len(plan) == 1 else self._threads(io, request, parallel),
-                tick=tick,
-                out=out,
-            )
-        if segids is not None:
-            keep_only(found, segids)
-        return found
+            self._layer.check_settings(settings)  # some can be set without a look at the layer
+        return Reading(io, background, background if settings.fill_missing else None, segids)
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
         """Store a 3D or 4D array of exactly the box's shape and the volume's dtype, or a scalar.
@@ -185,7 +141,8 @@ class Access(Frames, Switches):
             request, kept = crop(request, io.grid)
             array = array[kept]
         if isinstance(io, BoxIO):
-            boxes, partly = self._boxes(io, request), settings.non_aligned_writes
+            self._layer.check_settings(settings)
+            boxes, partly = io.plan(request), settings.non_aligned_writes
             with self._bar(boxes, "writing") as tick:
                 io.write(request, boxes, array, partly=partly, workers=self._workers(io), tick=tick)
             return
@@ -199,7 +156,7 @@ class Access(Frames, Switches):
                 array,
                 writer,
                 partly=settings.non_aligned_writes,
-                workers=self._threads(io, request) if writer.compression is None else self._workers(io),
+                workers=self._threads(io, request.shape) if writer.compression is None else self._workers(io),
                 tick=tick,
             )
 
@@ -256,9 +213,8 @@ class Access(Frames, Switches):
         box = parse_box(bbox, io.grid.offset, io.grid.stop, io.info.num_channels)
         return box.clamp(Bbox(io.grid.offset, io.grid.stop)) if self._settings.autocrop else box
 
-    def _boxes(self, io: BoxIO, request: Request) -> BoxPlan:
-        self._layer.check_settings(self._settings)  # some can be set without a look at the layer
-        return io.plan(request)
+    def _reading_bar(self, plan: Sized) -> AbstractContextManager[Tick | None]:
+        return self._bar(plan, "reading")
 
     def _bar(self, plan: Sized, verb: str) -> AbstractContextManager[Tick | None]:
         wanted = self._settings.progress
@@ -266,10 +222,12 @@ class Access(Frames, Switches):
             return _NO_BAR
         return progress_bar(len(plan), f"{verb} {self._layer.path.layer}", wanted)
 
-    def _threads(self, io: ScaleIO, request: Request, parallel: Parallel = None) -> int:
+    def _threads(self, io: ScaleIO | BoxIO, shape: Sequence[int], parallel: Parallel = None) -> int:
         """As many threads as were asked for; where nothing was said, none for work that gains nothing."""
         given = self._settings.parallel if parallel is None else parallel
-        if given is None and self._layer.workers(io) is None and voxels.is_quick(io, request):
+        if isinstance(io, BoxIO):
+            return self._workers(io, parallel=given)
+        if given is None and self._layer.workers(io) is None and voxels.is_quick(io, shape):
             return 1
         return self._workers(io, parallel=given)
 

@@ -1,7 +1,7 @@
 """Boxes and points from one mip to another, in exact arithmetic."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any
@@ -10,7 +10,7 @@ from precomp.errors import ArgumentError
 from precomp.geometry import Bbox
 from precomp.volume.indexing import triple
 
-__all__ = ["box_around", "convert_box", "exact"]
+__all__ = ["box_around", "checked_resolution", "convert_box", "exact"]
 
 
 def convert_box(box: Bbox, resolution: Sequence[float], to_resolution: Sequence[float]) -> Bbox:
@@ -34,6 +34,14 @@ def box_around(
     middle = [math.floor(exact(p) * ratio) for p, ratio in zip(point, ratios, strict=True)]
     lows = [center - length // 2 for center, length in zip(middle, lengths, strict=True)]
     return Bbox(lows, [low + length for low, length in zip(lows, lengths, strict=True)])
+
+
+def checked_resolution(value: Any) -> list[Any]:
+    """Return three sizes of a voxel in nm. Raises ArgumentError where they are none."""
+    sizes = list(value) if isinstance(value, Iterable) else []
+    if len(sizes) != 3 or not all(_is_finite(size) and size > 0 for size in sizes):
+        raise ArgumentError(f"coord_resolution: expected three numbers above 0, in nm, got {value!r}")
+    return sizes
 
 
 def _is_finite(value: Any) -> bool:

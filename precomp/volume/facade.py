@@ -9,11 +9,11 @@ from precomp import create, plugins, url
 from precomp.errors import PrecompError
 from precomp.interfaces import CloudPath
 from precomp.plugins import Registry
-from precomp.volume.access import Access
 from precomp.volume.caching import CACHE_BYTES
 from precomp.volume.check import check_scale, warn_unviewable
 from precomp.volume.document import InfoDocument
 from precomp.volume.documents import Documents
+from precomp.volume.downloads import Downloads
 from precomp.volume.layer import Layer
 from precomp.volume.options import Options, Secrets, take_user
 from precomp.volume.properties import Mip
@@ -23,7 +23,7 @@ from precomp.volume.settings import Cache, CdnCache, Compress, Parallel, Setting
 __all__ = ["CloudVolume"]
 
 
-class CloudVolume(Access, Documents, Segments):
+class CloudVolume(Downloads, Documents, Segments):
     """A Neuroglancer Precomputed layer, indexed with absolute voxel coordinates.
 
     `vol[x, y, z]` gives a VolumeCutout of shape (x, y, z, channel), Fortran order, in the volume's dtype;

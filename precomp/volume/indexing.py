@@ -103,15 +103,15 @@ def as_index(bbox: Any) -> Any:
     )
 
 
-def checked_segids(segids: int | Iterable[int], layer_type: str) -> list[int]:
+def checked_segids(segids: int | Iterable[int], layer_type: str, name: str = "segids") -> list[int]:
     """Return the ids of segments as a list. Raises ArgumentError where a layer has none, or one is no id."""
     if layer_type != "segmentation":
-        raise ArgumentError(f"segids: an {layer_type} layer has no segments; leave them out")
+        raise ArgumentError(f"{name}: an {layer_type} layer has no segments; leave it out")
     found = segids if isinstance(segids, Iterable) else [segids]
-    ids = [whole_number(one, "segids") for one in found]
+    ids = [whole_number(one, name) for one in found]
     wrong = next((one for one in ids if not 0 <= one < 2**64), None)
     if wrong is not None:
-        raise ArgumentError(f"segids: expected ids from 0 to 2**64 - 1, got {wrong}")
+        raise ArgumentError(f"{name}: expected ids from 0 to 2**64 - 1, got {wrong}")
     return ids
 
 

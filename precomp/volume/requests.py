@@ -10,9 +10,20 @@ from numpy.typing import NDArray
 from precomp.errors import ArgumentError, OutOfBoundsError, TooLargeError
 from precomp.geometry import Bbox
 from precomp.grid import ChunkGrid
+from precomp.interfaces import Slices3
 from precomp.volume.indexing import Request
 
-__all__ = ["allocate", "as_array", "as_slice", "as_voxels", "check_bounds", "crop", "fitting", "inside"]
+__all__ = [
+    "allocate",
+    "as_array",
+    "as_slice",
+    "as_voxels",
+    "check_bounds",
+    "crop",
+    "cut",
+    "fitting",
+    "inside",
+]
 
 
 def check_bounds(minpt: Sequence[int], maxpt: Sequence[int], grid: ChunkGrid, advice: str) -> None:
@@ -28,12 +39,15 @@ def inside(minpt: Sequence[int], maxpt: Sequence[int], grid: ChunkGrid) -> bool:
     return a0 <= x0 and b0 <= y0 and c0 <= z0 and x1 <= a1 and y1 <= b1 and z1 <= c1
 
 
-def crop(request: Request, grid: ChunkGrid) -> tuple[Request, tuple[slice, slice, slice]]:
+def crop(request: Request, grid: ChunkGrid) -> tuple[Request, Slices3]:
     """Cut the request down to the volume; also return which part of its array is left."""
+    return cut(request, grid.offset, grid.stop)
+
+
+def cut(request: Request, minpt: Sequence[int], maxpt: Sequence[int]) -> tuple[Request, Slices3]:
+    """Cut the request down to a box; also return which part of its array is left."""
     lows, highs, kept = [], [], []
-    for lo, hi, step, low, high in zip(
-        request.minpt, request.maxpt, request.step, grid.offset, grid.stop, strict=True
-    ):
+    for lo, hi, step, low, high in zip(request.minpt, request.maxpt, request.step, minpt, maxpt, strict=True):
         skipped = max(0, -((lo - low) // step))
         first = lo + skipped * step
         stop = min(hi, high)

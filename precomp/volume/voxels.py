@@ -1,9 +1,12 @@
 """Requests against one scale: alignment is checked here, then the engine works."""
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from precomp.engine.paste import Paste
 from precomp.engine.workers import for_each
 from precomp.engine.write import ChunkWriter
 from precomp.errors import AlignmentError, ArgumentError
@@ -28,10 +31,9 @@ _QUICK_REQUEST = 2 * 2**20
 _QUICK_CHUNK = 2**16
 
 
-def is_quick(io: ScaleIO, request: Request) -> bool:
-    """Tell whether one thread is as fast as many, where the store has no latency."""
-    x, y, z, c = request.shape
-    few = io.chunk_nbytes <= _QUICK_CHUNK or x * y * z * c * io.dtype.itemsize <= _QUICK_REQUEST
+def is_quick(io: ScaleIO, shape: Sequence[int]) -> bool:
+    """Tell whether one thread is as fast as many to read so many voxels, where the store has no latency."""
+    few = io.chunk_nbytes <= _QUICK_CHUNK or math.prod(shape) * io.dtype.itemsize <= _QUICK_REQUEST
     return few and (io.reader.partial or io.plugin.quick)  # others gain from threads
 
 
@@ -60,7 +62,7 @@ def read(
         voxels[...] = background
     batches = io.batches
     if batches is not None and batches.suits(plan):
-        batches.read(plan, voxels, request.channels, fill, workers, tick)
+        batches.read(plan, Paste(io.reader, voxels, request.channels, fill), workers, tick)
     else:
         for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick, reads=True)
     return voxels

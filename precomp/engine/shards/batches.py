@@ -1,11 +1,12 @@
-"""A box of a sharded scale into an array: chunks that lie close are read at once."""
+"""Chunks of a sharded scale: those that lie close are read at once."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from precomp.engine.paste import Paste
 from precomp.engine.read import ChunkReader
 from precomp.engine.scratch import Scratch
 from precomp.engine.shards.ids import by_value
@@ -13,8 +14,9 @@ from precomp.engine.shards.looks import again_and_again, runs
 from precomp.engine.shards.reader import Minishard, proven
 from precomp.engine.shards.store import ShardedStore, ShardGroup
 from precomp.engine.shards.windows import WindowReader
-from precomp.engine.workers import Listed, for_each
-from precomp.grid import ChunkRef, Plan
+from precomp.engine.takers import Taker
+from precomp.engine.workers import Listed, Parts, for_each
+from precomp.grid import ChunkRef
 
 __all__ = ["BatchReader"]
 
@@ -46,27 +48,26 @@ class _Run(NamedTuple):
 
 
 class BatchReader:
-    """Reads the boxes of one sharded scale. Safe to share between threads."""
+    """Reads chunks of one sharded scale. Safe to share between threads."""
 
     def __init__(self, chunks: ChunkReader, store: ShardedStore) -> None:
         self._chunks, self._store, self._shards = chunks, store, store.reader
         self._longest = _RUN_NEAR if store.is_near else _RUN_FAR
         self._in_parts = store.is_near and store.packed is None and chunks.decoder.placed
 
-    def suits(self, plan: Plan) -> bool:
-        """Whether this is the way to read a box; else its chunks are better read one by one."""
+    def suits(self, plan: Parts[ChunkRef]) -> bool:
+        """Whether this is the way to read these chunks; else they are better read one by one."""
         return len(plan) > 1 and not self._chunks.keeps
 
-    def read(
-        self, plan: Plan, out: NDArray[Any], channels: slice, fill: Any, workers: int, tick: Tick | None
-    ) -> None:
-        """Write the voxels of `plan` into `out`; everything else as `ChunkReader.paster` does."""
+    def read(self, plan: Parts[ChunkRef], taker: Taker, workers: int, tick: Tick | None) -> None:
+        """Give each chunk of `plan` to `taker`. Raises as the function of ChunkReader.paster."""
+        in_parts = self._in_parts and isinstance(taker, Paste)
         for start in range(0, len(plan), _AT_ONCE):
             groups = self._store.by_shard(plan, start, start + _AT_ONCE)
             found: list[_Run] = []
 
             def look_up(group: ShardGroup, found: list[_Run] = found) -> None:
-                found.extend(self._look_up(group, out, fill, tick, self._in_parts))
+                found.extend(self._look_up(group, taker, tick, in_parts))
 
             if self._store.is_near:
                 for group in groups:
@@ -74,23 +75,21 @@ class BatchReader:
             else:
                 for_each(Listed(groups), lambda: look_up, workers, reads=True)
                 found.sort(key=lambda run: run[:2])
-            for_each(Listed(found), lambda: self._paster(out, channels, fill, tick), workers, reads=True)
+            for_each(Listed(found), lambda: self._reading(taker, tick), workers, reads=True)
 
-    def _look_up(
-        self, group: ShardGroup, out: NDArray[Any], fill: Any, tick: Tick | None, in_parts: bool
-    ) -> Iterator[_Run]:
-        """Find the chunks of one shard; what is missing is filled in at once."""
+    def _look_up(self, group: ShardGroup, taker: Taker, tick: Tick | None, in_parts: bool) -> Iterator[_Run]:
+        """Find the chunks of one shard; what is missing is told at once."""
         places = self._known(group) if len(group.refs) <= _FEW else None
         if places is None:
-            places = self._found(group, out, fill, tick)
+            places = self._found(group, taker, tick)
         places.sort(key=lambda place: place[:2])
         if in_parts:
             firsts = range(0, len(places), _PARTS)
             return (_Run(group.shard, 0, 0, places[at : at + _PARTS], True) for at in firsts)
         return (_Run(group.shard, *run) for run in runs(places, self._shards.gap, self._longest))
 
-    def _found(self, group: ShardGroup, out: NDArray[Any], fill: Any, tick: Tick | None) -> list[_Place]:
-        """Where the chunks are; those that certainly are not stored are filled in."""
+    def _found(self, group: ShardGroup, taker: Taker, tick: Tick | None) -> list[_Place]:
+        """Where the chunks are; `taker` is told of those that certainly are not stored."""
         places: list[_Place] = []
         missing = 0
         for index, chosen in self._indices(group):
@@ -105,7 +104,7 @@ class BatchReader:
                     places.append((start, stop, (ref, index)))
                 else:
                     missing += 1
-                    out[ref.target] = self._chunks.missing(ref.key, fill)
+                    taker.missing(ref)
         if missing and tick is not None:
             tick(missing)
         return places
@@ -139,33 +138,32 @@ class BatchReader:
             known |= self._shards.load(group.shard, rest)
         return ((known.get(minishard), chosen) for minishard, chosen in wanted)
 
-    def _paster(
-        self, out: NDArray[Any], channels: slice, fill: Any, tick: Tick | None
-    ) -> Callable[[_Run], None]:
-        """Return a function, for one thread, that reads a run and pastes its chunks."""
-        scratch = Scratch()
-        windows = WindowReader(self._chunks, self._shards.files, scratch, out, channels)
+    def _reading(self, taker: Taker, tick: Tick | None) -> Callable[[_Run], None]:
+        """Return a function, for one thread, that reads a run and gives its chunks away."""
+        scratch, windows = Scratch(), None
+        if isinstance(taker, Paste):
+            windows = WindowReader(self._chunks, self._shards.files, scratch, taker.out, taker.channels)
 
-        def paste(run: _Run) -> None:
+        def read(run: _Run) -> None:
             queue = [run]
 
             def look() -> bool | None:
                 again: list[_Run] = []
                 for one in queue:
-                    if one.in_parts:
+                    if one.in_parts and windows is not None:
                         done = windows.paste(one.chunks)
                     else:
-                        done = self._pasted(one, scratch, out, channels)
+                        done = self._given(one, scratch, taker)
                     if done and tick is not None:
                         tick(len(one.chunks))
                     if not done:  # the shard was replaced, most likely: look where the chunks are now
-                        again += self._look_up(self._forgotten(one), out, fill, tick, False)
+                        again += self._look_up(self._forgotten(one), taker, tick, False)
                 queue[:] = again
                 return True if not again else None
 
             again_and_again(look, lambda: self._shards.objects.where(self._shards.key(run.shard)))
 
-        return paste
+        return read
 
     def _forgotten(self, run: _Run) -> ShardGroup:
         refs = [ref for _, _, (ref, _) in run.chunks]
@@ -174,8 +172,8 @@ class BatchReader:
             self._shards.forget(*self._shards.form.locator.locate(number))
         return ShardGroup(run.shard, ids, refs)
 
-    def _pasted(self, run: _Run, scratch: Scratch, out: NDArray[Any], channels: slice) -> bool:
-        """Read a run and paste its chunks; False where the shard is not what it was."""
+    def _given(self, run: _Run, scratch: Scratch, taker: Taker) -> bool:
+        """Read a run and give its chunks away; False where the shard is not what it was."""
         start, stop, places = run.start, run.stop, run.chunks
         for low, high, (ref, _) in places:
             self._check_size(ref, high - low)
@@ -190,7 +188,7 @@ class BatchReader:
         view = memoryview(data)
         for low, high, (ref, index) in places:
             blob = self._shards.blob(index, view[low - start : high - start], high - low)
-            self._chunks.paste_blob(ref, blob, channels, out[ref.target])
+            taker.blob(ref, blob)
         return True
 
     def _check_size(self, ref: ChunkRef, size: int) -> None:

@@ -15,8 +15,9 @@ from precomp.engine.shards.ids import Ids, by_value
 from precomp.engine.shards.index import Format
 from precomp.engine.shards.reader import IndexCache, ShardReader
 from precomp.engine.shards.rewrite import Edit, rewrite
+from precomp.engine.workers import Parts as Chunks
 from precomp.errors import ConditionFailedError
-from precomp.grid import ChunkRef, Plan
+from precomp.grid import ChunkRef
 from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
 
 __all__ = ["ShardGroup", "ShardedStore"]
@@ -132,7 +133,7 @@ class ShardedStore:
             minishard.file, minishard.proofs, [(start + offset, memory) for offset, memory in parts]
         )
 
-    def by_shard(self, plan: Plan, start: int = 0, stop: int | None = None) -> list[ShardGroup]:
+    def by_shard(self, plan: Chunks[ChunkRef], start: int = 0, stop: int | None = None) -> list[ShardGroup]:
         """Return the chunks number `start` to `stop` (exclusive) of a plan, by shards."""
         refs = list(plan.refs(start, stop))
         if len(refs) <= _FEW:
