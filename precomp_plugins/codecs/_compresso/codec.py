@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._compresso.labels import labels_of
 from precomp_plugins.codecs._compresso.stream import checked
 from precomp_plugins.codecs._whole import decode_whole
 
@@ -62,6 +63,14 @@ class Compresso:
         from precomp_plugins.codecs._helper.pool import decode_outside
 
         return decode_outside("compresso", stream, spec.nbytes, paste)
+
+    def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
+        """Return the labels of a whole chunk, as far as the stream lists them; ValueError as `decode`.
+
+        None where that is not certain, and for a part of a chunk.
+        """
+        cut = any(len(range(length)[part]) < length for length, part in zip(spec.shape, box, strict=True))
+        return None if cut else labels_of(data, spec)
 
 
 def _compressed(chunk: NDArray[Any]) -> bytes:
