@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeAlias
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, Condition, Modify, Store, SupportsUpdate
 
-__all__ = ["update"]
+__all__ = ["Update", "update", "updater"]
+
+Update: TypeAlias = Callable[[str, Modify], None]
+"""Replaces the object at a key by `modify(object)`."""
 
 _DEADLINE = 60.0  # seconds; contention on one chunk beyond that is a stuck or hostile writer
 _FIRST_PAUSE = 0.005
@@ -14,46 +18,57 @@ _LONGEST_PAUSE = 1.0
 
 
 def update(store: Store, key: str, modify: Modify) -> None:
-    """Replace the object at `key` by `modify(object)`; `modify` may be called again on contention.
+    """Replace the object at `key` by `modify(object)`, see `updater`."""
+    updater(store)(key, modify)
+
+
+def updater(store: Store, where: Callable[[str], str] = str) -> Update:
+    """Return what replaces objects of a store by `modify(object)`, which may be called again on contention.
 
     A store with an `update` of its own (a local lock) is asked; any other is read, and written on
     the condition that nobody wrote in between. Where `modify` returns None the object is deleted.
-    Raises StoreError when others keep writing until the deadline.
+    `where` gives a key's name for errors. Raises StoreError when others keep writing until the deadline.
     """
     if isinstance(store, SupportsUpdate):
-        store.update(key, modify)
-        return
-    deadline = time.monotonic() + _DEADLINE
-    pause = _FIRST_PAUSE
+        return store.update
     # A copy on the local disk may be an older one, whose version will never do.
     get: Callable[[str], Blob | None] = getattr(store, "get_past_caches", store.get)
-    while True:
+
+    def attempt(key: str, modify: Modify) -> ConditionFailedError | None:
+        """Return what says that somebody was quicker; None where it is done."""
         before = get(key)
         after = modify(before)
         if after is None:
             if before is not None:
                 store.delete([key])
-            return
-        condition = Condition(None if before is None else _version(before.version, key))
+            return None
+        condition = Condition(None if before is None else _version(before.version, key, where))
         try:
             store.put(key, after, condition=condition)
-            return
         except ConditionFailedError as error:
+            return error
+        return None
+
+    def insist(key: str, modify: Modify) -> None:
+        deadline, pause = time.monotonic() + _DEADLINE, _FIRST_PAUSE
+        while (error := attempt(key, modify)) is not None:
             if time.monotonic() > deadline:
                 raise StoreError(
-                    f"{key}: other writers changed it again and again for {_DEADLINE:.0f} s; "
+                    f"{where(key)}: other writers changed it again and again for {_DEADLINE:.0f} s; "
                     "nothing was written, write chunk-aligned boxes or fewer at a time"
                 ) from error
-        from random import uniform  # only a busy chunk needs it
+            from random import uniform  # only a busy chunk needs it
 
-        time.sleep(uniform(0, pause))
-        pause = min(2 * pause, _LONGEST_PAUSE)
+            time.sleep(uniform(0, pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    return insist
 
 
-def _version(version: str | None, key: str) -> str:
+def _version(version: str | None, key: str, where: Callable[[str], str]) -> str:
     if version is None:
         raise StoreError(
-            f"{key}: the store gave no version, so a part of it cannot be rewritten safely; "
+            f"{where(key)}: the store gave no version, so a part of it cannot be rewritten safely; "
             "write whole chunks, or give the store versions or an `update` method"
         )
     return version

@@ -11,7 +11,7 @@ from precomp.engine.objects import Objects
 from precomp.engine.read import ChunkReader
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
-from precomp.engine.update import update
+from precomp.engine.update import Update, updater
 from precomp.engine.workers import for_each
 from precomp.errors import ArgumentError, EmptyVolumeError, PrecompError, StoreError, TooLargeError
 from precomp.grid import ChunkRef, Plan
@@ -46,6 +46,16 @@ class ChunkWriter:
     cache_control: str | None = None
     delete_if: Any = None
     fill: Any = None
+    _locks: bool = attrs.field(init=False, repr=False)
+    _update: Update = attrs.field(init=False, repr=False)
+
+    @_locks.default
+    def _store_locks(self) -> bool:
+        return isinstance(self.objects.store, SupportsUpdate)
+
+    @_update.default
+    def _updater(self) -> Update:
+        return updater(self.objects.store, self.objects.where)
 
     def write(
         self,
@@ -106,14 +116,11 @@ class ChunkWriter:
         return self._blob(ref, chunk)
 
     def _merge(self, ref: ChunkRef, voxels: NDArray[Any], channels: slice) -> None:
-        store = self.objects.store
-
         def modify(blob: Blob | None) -> Blob | None:
             # Without a lock a deletion could take another writer's chunk with it.
-            may_go = blob is None or isinstance(store, SupportsUpdate)
-            return self.merged(ref, blob, voxels, channels, may_go)
+            return self.merged(ref, blob, voxels, channels, may_go=blob is None or self._locks)
 
-        update(store, ref.key, modify)
+        self._update(ref.key, modify)
 
     def merged(
         self, ref: ChunkRef, blob: Blob | None, voxels: NDArray[Any], channels: slice, may_go: bool

@@ -7,7 +7,7 @@ from precomp.engine.scratch import Scratch
 from precomp.engine.shards.build import Parts, check_size, finish, join, take_apart
 from precomp.engine.shards.index import Contents
 from precomp.engine.shards.reader import ShardReader
-from precomp.engine.update import update
+from precomp.engine.update import updater
 from precomp.errors import UnsupportedError
 from precomp.interfaces import Blob, SupportsUpdate
 
@@ -85,7 +85,7 @@ def rewrite(
         if anew:
             _put_anew(reader, key, modify)
         else:
-            update(objects.store, key, modify)
+            updater(objects.store, objects.where)(key, modify)
     except _UnchangedError:
         return
     reader.is_new_form = True
