@@ -544,7 +544,8 @@ class Elsewhere(BaseHTTPRequestHandler):
         body = DATA if right else b"<Error><Code>AuthorizationHeaderMalformed</Code></Error>"
         self.server.asked.append((self.command, right))  # type: ignore[attr-defined]
         self.send_response(200 if right else 400)
-        self.send_header("x-amz-bucket-region", "eu-west-1")
+        if self.server.tells:  # type: ignore[attr-defined]
+            self.send_header("x-amz-bucket-region", "eu-west-1")
         self.send_header("Last-Modified", "Wed, 25 Nov 2026 23:00:00 GMT")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -558,9 +559,10 @@ class Elsewhere(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[ThreadingHTTPServer]:
+def serving(tells: bool = True) -> Iterator[ThreadingHTTPServer]:
+    """`tells`: whether it says where the bucket is."""
     with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
-        server.asked = []  # type: ignore[attr-defined]
+        server.asked, server.tells = [], tells  # type: ignore[attr-defined]
         server.daemon_threads = True
         server.block_on_close = False
         thread = threading.Thread(target=server.serve_forever)
@@ -579,3 +581,22 @@ def test_a_bucket_in_another_region_is_found() -> None:
         server.asked.clear()  # type: ignore[attr-defined]
         assert data_of(store.get("x")) == DATA
         assert server.asked == [("GET", True)]  # type: ignore[attr-defined]
+
+
+def test_a_bucket_in_another_region_is_found_by_a_head() -> None:
+    """Whose answer has no body that would say what is wrong."""
+    with serving() as server:
+        store = store_at(endpoint_url=f"http://127.0.0.1:{server.server_port}", region="us-west-2")
+        stat = store.stat("x")
+        assert stat is not None
+        assert stat.size == len(DATA)
+
+
+def test_where_nobody_tells_the_region_the_error_asks_for_it() -> None:
+    with serving(tells=False) as server:
+        store = store_at(endpoint_url=f"http://127.0.0.1:{server.server_port}", region="us-west-2")
+        for call in (lambda: store.stat("x"), lambda: store.get("x")):
+            server.asked.clear()  # type: ignore[attr-defined]
+            with pytest.raises(StoreError, match=r"/x: S3 answered 400.* us-west-2.* set the option region"):
+                call()
+            assert len(server.asked) == 2  # type: ignore[attr-defined]  # for the region, too

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from precomp.errors import CredentialsError, StoreError
 from precomp.retry import RETRIED_STATUS, TransientError
 
-__all__ = ["ELSEWHERE", "EXPIRED", "Answer", "judged"]
+__all__ = ["EXPIRED", "Answer", "judged"]
 
-ELSEWHERE = frozenset(
+_ELSEWHERE = frozenset(
     {
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
@@ -15,8 +15,7 @@ ELSEWHERE = frozenset(
         "TemporaryRedirect",
     }
 )
-"""Codes of a bucket that is in another region than the one asked."""
-
+_MOVED = frozenset({301, 307})
 EXPIRED = frozenset({"ExpiredToken", "RequestExpired", "TokenRefreshRequired"})
 """Codes of credentials that were right: a refreshed one may do."""
 
@@ -47,11 +46,17 @@ class Answer(Exception):  # noqa: N818  an answer is no error to a store that ha
         said = " ".join(str(part) for part in (status, code) if part)
         super().__init__(f"S3 answered {said}: {message}" if said else message)
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the bucket is, or may be, in another region than the one asked: to HEAD S3 says no word."""
+        wordless = self.status == 400 and not self.code
+        return self.code in _ELSEWHERE or self.status in _MOVED or wordless
 
-def judged(answer: Answer, place: str, who: Callable[[], str]) -> Exception:
+
+def judged(answer: Answer, place: str, who: Callable[[], str], region: str) -> Exception:
     """Return the error that an answer comes to: a TransientError where another try may mend it.
 
-    `place` is the object's cloudpath; `who()` says with which credentials it was asked for.
+    `place` is the object's cloudpath; `who()` says with which credentials it was asked for, in `region`.
     """
     status, code = answer.status, answer.code
     if status is None or status in RETRIED_STATUS or code in _TRANSIENT:
@@ -60,5 +65,10 @@ def judged(answer: Answer, place: str, who: Callable[[], str]) -> Exception:
         return CredentialsError(
             f"{place}: S3 refused {who()} ({answer}); check that it is right and may do this. Of an object "
             "that is not there S3 says the same to whoever may not list the bucket"
+        )
+    if answer.is_elsewhere:
+        return StoreError(
+            f"{place}: {answer}; it was asked in the region {region}, and S3 does not tell where the bucket "
+            "is: set the option region to that of the bucket, and see that path and endpoint_url are right"
         )
     return StoreError(f"{place}: {answer}; correct the path or the options, or ask the bucket's owner")

@@ -129,4 +129,5 @@ class Bucket:
 
     def error(self, key: str, answer: Answer) -> Exception:
         """Return the error that an answer comes to."""
-        return judged(answer, f"{self._place}/{key}", self._clients().account.who)
+        clients = self._clients()
+        return judged(answer, f"{self._place}/{key}", clients.account.who, clients.region)

@@ -3,11 +3,12 @@
 import math
 from typing import TYPE_CHECKING, Protocol
 
+from precomp.errors import PrecompError
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._s3 import obstore
 from precomp_plugins._s3.account import Account, Address, open_account
-from precomp_plugins._s3.answers import ELSEWHERE, EXPIRED, Answer
+from precomp_plugins._s3.answers import EXPIRED, Answer
 from precomp_plugins._s3.boto import BotoRequests
 from precomp_plugins._s3.obstore import ObstoreRequests
 
@@ -54,6 +55,11 @@ class Clients:
         """Where the requests go, for errors."""
         return self._address.endpoint
 
+    @property
+    def region(self) -> str:
+        """That the requests are signed for."""
+        return self._address.region
+
     def quick(self, limits: Limits) -> Requests:
         """Return requests by obstore, where it works in this process."""
         if not obstore.usable():
@@ -79,10 +85,10 @@ class Clients:
         if answer.code in EXPIRED and self.account.refreshes and self._obstore is not None:
             self._obstore = None  # it keeps credentials for minutes
             return True
-        if answer.code in ELSEWHERE or answer.status in (301, 307):
+        if answer.is_elsewhere:
             try:
                 region = self.careful(limits).region()
-            except Answer:
+            except (Answer, PrecompError):  # what is known is the better error
                 return False
             if region is not None and region != self._address.region:
                 self.account = self.account.moved(region)
