@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from precomp import CloudVolume, retry
 from precomp.engine.update import update
 from precomp.errors import ChunkDecodeError, ConditionFailedError, CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition
+from precomp.retry import RetryPolicy
+from precomp_plugins._s3 import bucket
 
 DATA = bytes(range(256)) * 40
 STATUSES = [Fault.status(code) for code in (429, 500, 502, 503, 504)]
@@ -173,6 +176,27 @@ def test_a_slow_answer_is_no_failure(proxy: FaultProxy, path: str) -> None:
     proxy.plan(Fault.slow(0.4, 2500))  # longer than the timeout in all
     assert data_of(store.get("x")) == DATA
     assert len(proxy.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["x", "line\nbreak"], ids=["obstore", "boto3"])
+@pytest.mark.parametrize(
+    "fault", [Fault.slow(0.05, 100), Fault.stall(), Fault.stall(100), Fault.status(503, {"Retry-After": "1"})]
+)
+def test_all_attempts_end_with_the_deadline(
+    proxy: FaultProxy, path: str, key: str, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever still comes in by then, and however many attempts are left."""
+    monkeypatch.setattr(bucket, "RetryPolicy", partial(RetryPolicy, deadline=0.7))
+    store = behind(proxy, path, timeout=60.0)
+    store.put(key, Blob(DATA))
+    proxy.clear()
+    proxy.plan(fault, forever=True)
+    with pytest.raises(StoreError, match=r"tried once in .* 0\.7 s in all") as caught:
+        store.get(key)
+    assert f"{len(DATA)} of {len(DATA)}" not in str(caught.value)  # it did not wait for all of it
+    assert len(proxy.requests) == 1
+    proxy.clear()
+    assert data_of(store.get(key)) == DATA  # and not what was left over
 
 
 def test_what_is_wrong_is_not_tried_again(proxy: FaultProxy, path: str) -> None:

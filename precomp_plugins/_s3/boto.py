@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import attrs
+import urllib3
 from botocore.exceptions import (
     BotoCoreError,
     ChecksumError,
@@ -77,8 +78,15 @@ class BotoRequests:
     def _read(self, body: Any, size: int) -> memoryview:
         data = bytearray(size)
         view, done = memoryview(data), 0
+        # What has come in, and no more: a block that trickles in would keep the time from being looked at.
+        read = getattr(getattr(body, "_raw_stream", None), "read1", body.read)
         while done < size:
-            block = body.read(min(_BLOCK, size - done))
+            try:
+                block = read(min(_BLOCK, size - done))
+            except urllib3.exceptions.HTTPError as error:
+                raise Answer(
+                    None, message=f"the body broke off after {done} of {size} bytes: {error}"
+                ) from error
             if not block:
                 raise Answer(None, message=f"the body ended after {done} of {size} bytes")
             view[done : done + len(block)] = block
