@@ -672,6 +672,25 @@ class WritesBesideTheBox(RightCodec):
             super().decode_into(data, spec, box, out)
 
 
+class IgnoresThePoints(RightCodec):
+    def decode_points(self, data: Buffer, spec: ChunkSpec, points: Array) -> Array:
+        voxels: Array = self.decode(data, spec).reshape(-1, spec.shape[3])[: len(points)]
+        return voxels
+
+
+class SortsThePoints(RightCodec):
+    def decode_points(self, data: Buffer, spec: ChunkSpec, points: Array) -> Array:
+        voxels: Array = self.decode(data, spec)[tuple(np.unique(points, axis=0).T)]
+        return voxels
+
+
+class FindsPointsInDamage(RightCodec):
+    def decode_points(self, data: Buffer, spec: ChunkSpec, points: Array) -> Array:
+        voxels = np.frombuffer(bytes(data[4:]).ljust(spec.nbytes, b"\0"), spec.dtype)
+        found: Array = voxels.reshape(spec.shape, order="F")[tuple(points.T)]
+        return found
+
+
 class ForgetsTheHeader(RightCodec):
     def layout(self, spec: ChunkSpec) -> Layout | None:
         found = super().layout(spec)
@@ -772,6 +791,7 @@ WRONG_CODECS: tuple[type[RightCodec], ...] = (
     *(ReversesChannels, PadsTheEdge),
     *(FillsUpWithZeros, TrustsTheHeader, ReturnsBigEndian, DropsTheChannelAxis, ReusesItsArray),
     *(LendsTheChunk, ChangesTheChunk, RoundsInSecret, IgnoresTheBox, WritesBesideTheBox, ForgetsTheHeader),
+    *(IgnoresThePoints, SortsThePoints, FindsPointsInDamage),
     *(TellsAnotherSize, ReachesBeyondTheEnd),
 )
 for _codec in WRONG_CODECS:

@@ -138,6 +138,48 @@ def test_a_cut_box_is_rather_decoded() -> None:
     expect(codec.labels_in(data, spec, (x, y, slice(8, 24), c)), chunk[:, :, 8:24])
 
 
+@given(chunk=segments(("uint32", "uint64"), (1, 2)), block=st.sampled_from(BLOCKS), seed=st.integers(0, 99))
+def test_voxels_of_compressed_segmentation(chunk: Array, block: Any, seed: int) -> None:
+    codec = CompressedSegmentation(block)
+    points = np.random.default_rng(seed).integers(0, chunk.shape[:3], (20, 3))
+    found = codec.decode_points(codec.encode(chunk), spec_of(chunk), points)
+    assert found.dtype == chunk.dtype
+    np.testing.assert_array_equal(found, chunk[tuple(points.T)])
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "uint64"])
+@pytest.mark.parametrize("width", [0, 1, 2, 4, 8, 16, 32])
+def test_voxels_of_every_width(width: int, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, min(2**width, 50), (5, 3, 4))
+    table = rng.integers(0, np.iinfo(dtype).max, 50, dtype)
+    data, spec = stream_of(indices, table, (5, 3, 4), width), ChunkSpec((5, 3, 4, 1), np.dtype(dtype))
+    codec = CompressedSegmentation((5, 3, 4))
+    points = np.argwhere(np.ones((5, 3, 4), bool))
+    np.testing.assert_array_equal(codec.decode_points(data, spec, points)[:, 0], table[indices].ravel())
+
+
+def test_voxels_of_a_damaged_stream() -> None:
+    """Are those that are decoded, or an error; blocks that hold no point do not matter."""
+    chunk, rng = rooms(holes=True), np.random.default_rng(0)
+    codec, spec = CompressedSegmentation(), spec_of(chunk)
+    stream, points = codec.encode(chunk), np.argwhere(np.ones(chunk.shape[:3], bool))
+    same = refused = 0
+    for _ in range(1500):
+        data = bytearray(stream)
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        try:
+            expected = codec.decode(bytes(data), spec)
+        except ValueError:
+            with pytest.raises(ValueError):
+                codec.decode_points(bytes(data), spec, points)
+            refused += 1
+            continue
+        same += 1
+        np.testing.assert_array_equal(codec.decode_points(bytes(data), spec, points), expected.reshape(-1, 1))
+    assert min(same, refused) > 100
+
+
 # --- compresso ---------------------------------------------------------------------------------------
 
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")

@@ -103,6 +103,15 @@ CODECS = {
     "RoundsInSecret": ("test_round_trip", r"voxels are wrong; the first is"),
     "IgnoresTheBox": ("test_decode_into", r"decode_into, .*, box .*voxels are wrong"),
     "WritesBesideTheBox": ("test_decode_into", r"it wrote beside the array"),
+    "IgnoresThePoints": ("test_decode_points", r"decode_points, .* 1 points, .*voxels are wrong"),
+    "SortsThePoints": (
+        "test_decode_points",
+        r"decode_points, .* points, against decode: .*(wrong|expected shape)",
+    ),
+    "FindsPointsInDamage": (
+        "test_decode_points_refuses_damage",
+        r"first \d+ of \d+ bytes, .*: expected an error",
+    ),
     "ForgetsTheHeader": ("test_layout", r"layout, .*voxels are wrong"),
     "TellsAnotherSize": ("test_layout", r"layout, .*size 210, the encoded chunk has 214 bytes"),
     "ReachesBeyondTheEnd": ("test_layout", r"layout, .*reaches out of the 214 bytes"),

@@ -14,6 +14,7 @@ from precomp.interfaces import (
     ChunkSpec,
     Codec,
     DecodesInto,
+    DecodesPoints,
     HasLayout,
     Layout,
     ListsLabels,
@@ -35,6 +36,7 @@ class ChunkDecoder:
         channels: of a voxel.
         into: the codec, where it decodes into an array.
         placed: True where the codec may tell the places of voxels within a chunk.
+        points: the codec, where it decodes single voxels.
         lists: the codec, where it may tell the labels of a chunk without decoding it.
     """
 
@@ -43,6 +45,7 @@ class ChunkDecoder:
     ) -> None:
         self.codec, self.dtype, self.channels = codec, dtype, channels
         self.into = codec if isinstance(codec, DecodesInto) else None
+        self.points = codec if isinstance(codec, DecodesPoints) else None
         self.lists = codec if isinstance(codec, ListsLabels) else None
         self._layout = codec.layout if isinstance(codec, HasLayout) else None
         self.placed = self._layout is not None
@@ -123,6 +126,23 @@ class ChunkDecoder:
         except Exception as error:
             raise self.damaged(key, spec, error) from error
         return labels
+
+    def voxels_at(self, key: str, spec: ChunkSpec, blob: Blob, points: NDArray[np.int64]) -> NDArray[Any]:
+        """Decode the voxels at points (n, 3), or the smallest box around them; shape (n, channel)."""
+        if self.points is None:
+            low, high = points.min(axis=0).tolist(), (points.max(axis=0) + 1).tolist()
+            x, y, z = (slice(a, b, 1) for a, b in zip(low, high, strict=True))
+            part = self.part(key, spec, blob, (x, y, z, slice(0, spec.shape[3], 1)))
+            found: NDArray[Any] = part[tuple((points - low).T)]
+            return found
+        data = self.plain(key, spec, blob)
+        try:
+            voxels = self.points.decode_points(data, spec, points)
+            if voxels.shape != (len(points), spec.shape[3]) or voxels.dtype != spec.dtype:
+                raise ValueError(f"the codec returned {voxels.dtype}, shape {voxels.shape}")
+        except Exception as error:
+            raise self.damaged(key, spec, error) from error
+        return voxels
 
     def limit(self, spec: ChunkSpec, layout: Layout | None) -> int:
         """The most bytes that a chunk can have once decompressed."""

@@ -79,6 +79,7 @@ class LabelTaker:
     def blob(self, ref: ChunkRef, blob: Blob) -> None:
         """Ask for the labels of the wanted voxels."""
         spec, box, decoder = self._reader.spec(ref), (*ref.source, self._channels), self._reader.decoder
+        blob = Blob(decoder.plain(ref.key, spec, blob))  # to be decompressed once
         labels = decoder.labels_in(ref.key, spec, blob, box)
         if labels is None:
             labels = distinct(decoder.part(ref.key, spec, blob, box))

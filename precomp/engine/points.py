@@ -1,6 +1,6 @@
 """Single voxels of many chunks, each chunk fetched once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import attrs
@@ -11,10 +11,7 @@ from precomp.engine.read import ChunkReader
 from precomp.grid import ChunkRef
 from precomp.interfaces import Blob
 
-__all__ = ["Picks", "PointTaker", "boxes_around", "reading_points"]
-
-# Voxels that are decoded in the time that a codec needs to begin with a part of a chunk.
-_BEGIN = 2**15
+__all__ = ["Picks", "PointTaker", "reading_points"]
 
 
 class Picks(NamedTuple):
@@ -29,21 +26,6 @@ class Picks(NamedTuple):
     ref: ChunkRef
     voxels: NDArray[np.int64]
     places: NDArray[np.intp]
-
-
-def boxes_around(
-    voxels: NDArray[np.int64], begin: int
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], slice]]:
-    """Yield the boxes to read for these voxels, as corners (x, y, z) and which of the voxels they hold.
-
-    One around all of them, or one for each, where that many times `begin` are fewer than are in the former.
-    """
-    low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
-    if len(voxels) == 1 or len(voxels) * begin >= int(np.prod(high - low, dtype=object)):
-        yield low, high, slice(None)
-        return
-    for number, voxel in enumerate(voxels):
-        yield voxel, voxel + 1, slice(number, number + 1)
 
 
 @attrs.frozen(eq=False)
@@ -63,16 +45,9 @@ class PointTaker:
     fill: Any
 
     def blob(self, ref: ChunkRef, blob: Blob) -> None:
-        """Decode the wanted voxels, where the codec can without all others between them."""
-        picks, decoder, spec = self.wanted[ref.key], self.reader.decoder, self.reader.spec(ref)
-        channels = slice(0, spec.shape[3], 1)
-        if decoder.into is None:
-            self.chunk(ref, decoder.decode(ref.key, spec, blob))
-            return
-        for low, high, held in boxes_around(picks.voxels, _BEGIN):
-            x, y, z = (slice(a, b, 1) for a, b in zip(low.tolist(), high.tolist(), strict=True))
-            part = decoder.part(ref.key, spec, blob, (x, y, z, channels))
-            self.out[picks.places[held]] = part[tuple((picks.voxels[held] - low).T)]
+        """Decode the wanted voxels."""
+        picks, decoder = self.wanted[ref.key], self.reader.decoder
+        self.out[picks.places] = decoder.voxels_at(ref.key, self.reader.spec(ref), blob, picks.voxels)
 
     def chunk(self, ref: ChunkRef, chunk: NDArray[Any]) -> None:
         """Take them out of a decoded chunk."""

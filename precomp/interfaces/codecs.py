@@ -10,7 +10,16 @@ from precomp.interfaces.values import Buffer, ChunkSpec, Slices4
 if TYPE_CHECKING:
     from precomp.mesh.model import Mesh
 
-__all__ = ["Codec", "Compressor", "DecodesInto", "HasLayout", "Layout", "ListsLabels", "MeshExporter"]
+__all__ = [
+    "Codec",
+    "Compressor",
+    "DecodesInto",
+    "DecodesPoints",
+    "HasLayout",
+    "Layout",
+    "ListsLabels",
+    "MeshExporter",
+]
 
 
 class Codec(Protocol):
@@ -43,6 +52,18 @@ class DecodesInto(Protocol):
 
     def decode_into(self, data: Buffer, spec: ChunkSpec, box: Slices4, out: NDArray[Any]) -> None:
         """Decode the voxels `box` (slices of x, y, z and channel) into `out`, whose shape is the box's."""
+        ...
+
+
+@runtime_checkable
+class DecodesPoints(Protocol):
+    """A codec that decodes single voxels without most of the others."""
+
+    def decode_points(self, data: Buffer, spec: ChunkSpec, points: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the voxels at `points`, shape (n, 3), x, y, z within the chunk; shape (n, channel).
+
+        All points lie in the chunk; there is one at least, and some may be the same.
+        """
         ...
 
 

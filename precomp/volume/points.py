@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precomp.engine.points import Picks, PointTaker, boxes_around, reading_points
+from precomp.engine.points import Picks, PointTaker, reading_points
 from precomp.engine.workers import Listed, for_each
 from precomp.errors import ArgumentError, OutOfBoundsError
 from precomp.geometry import Bbox
@@ -155,8 +155,21 @@ def _by_chunk(voxels: Voxels, chosen: NDArray[np.intp], grid: ChunkGrid) -> Iter
 def _request(reading: Reading, voxels: Voxels, picks: Picks, out: Array) -> None:
     """Ask a service of boxes for the voxels of what would be a chunk."""
     wanted, channels = voxels[picks.places], out.shape[1]
-    for low, high, held in boxes_around(wanted, _REQUEST):
+    for low, high, held in _boxes(wanted):
         request = Request(triple(low, "box"), triple(high, "box"), (1, 1, 1), slice(0, channels, 1))
         room = allocate(request.shape, out.dtype)
         reading.read(request, reading.plan(request), room, 1)
         out[picks.places[held]] = room[tuple((wanted[held] - low).T)]
+
+
+def _boxes(voxels: Voxels) -> Iterator[tuple[Voxels, Voxels, slice]]:
+    """Yield the boxes to ask for, as corners (x, y, z) and which of the voxels they hold.
+
+    One around all of them, or one for each, where that takes less time.
+    """
+    low, high = voxels.min(axis=0), voxels.max(axis=0) + 1
+    if len(voxels) == 1 or len(voxels) * _REQUEST >= int(np.prod(high - low, dtype=object)):
+        yield low, high, slice(None)
+        return
+    for number, voxel in enumerate(voxels):
+        yield voxel, voxel + 1, slice(number, number + 1)

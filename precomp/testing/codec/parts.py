@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precomp.interfaces import DecodesInto, HasLayout, Layout, Slices3, Slices4
+from precomp.interfaces import DecodesInto, DecodesPoints, HasLayout, Layout, Slices3, Slices4
 from precomp.testing.checks import expect_voxels
 from precomp.testing.codec.base import CodecKit, Shape
 
@@ -51,7 +51,7 @@ def _view(data: bytes, layout: Layout, shape: Shape, what: str) -> NDArray[Any]:
 
 
 class PartTests(CodecKit):
-    """`HasLayout` and `DecodesInto`; skipped for a codec that has neither."""
+    """`HasLayout`, `DecodesInto` and `DecodesPoints`; skipped for a codec that has none."""
 
     def test_layout(self) -> None:
         """Tells where each voxel of an encoded chunk is, and how long the chunk is."""
@@ -80,6 +80,41 @@ class PartTests(CodecKit):
                     part = lay_out(whole[box])
                     where = f"decode_into, {what}, box {box}, out of strides {part.strides}"
                     self.expect_into(partial(codec.decode_into, data, spec, box), part, where)
+
+    def test_decode_points(self) -> None:
+        """Returns the voxels at points in any order, at the same one too."""
+        self.needs(DecodesPoints)
+        rng = np.random.default_rng(0)
+        for what, codec, spec, chunk in self.cases(_SIZES):
+            assert isinstance(codec, DecodesPoints)
+            data = bytes(codec.encode(chunk))
+            whole = codec.decode(data, spec)
+            for count in (1, 2, 3, 200):
+                points = rng.integers(0, spec.shape[:3], (count, 3))
+                found = codec.decode_points(data, spec, points)
+                where = f"decode_points, {what}, {count} points, against decode"
+                shape = np.shape(found)
+                wanted = (count, spec.shape[3])
+                assert shape == wanted, f"{where}: expected shape {wanted} (point, channel), found {shape}"
+                expect_voxels(
+                    found[:, np.newaxis, np.newaxis], whole[tuple(points.T)][:, np.newaxis, np.newaxis], where
+                )
+
+    def test_decode_points_refuses_damage(self) -> None:
+        """As `decode` does."""
+        self.needs(DecodesPoints)
+        for what, codec, spec, chunk in self.cases(_SIZES[:1]):
+            assert isinstance(codec, DecodesPoints)
+            data = bytes(codec.encode(chunk))
+            points = np.argwhere(np.ones(spec.shape[:3], bool))
+            for cut in (0, 1, len(data) // 2, len(data) - 1):
+                try:
+                    codec.decode_points(data[:cut], spec, points)
+                except Exception:  # noqa: BLE001  as above
+                    continue
+                raise AssertionError(
+                    f"decode_points of the first {cut} of {len(data)} bytes, {what}: expected an error"
+                )
 
     def test_decode_into_refuses_damage(self) -> None:
         """As `decode` does."""

@@ -18,6 +18,7 @@ from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
 from precomp_plugins.codecs._cseg.labels import labels_of
 from precomp_plugins.codecs._cseg.library import decoder, encoder
+from precomp_plugins.codecs._cseg.points import voxels_at
 from precomp_plugins.codecs._cseg.stream import Channel, Triple, channel_words, open_channel
 from precomp_plugins.codecs._whole import decode_whole
 
@@ -29,7 +30,7 @@ _MOST_VOXELS = 2**24  # of a block; no viewer could show larger ones
 
 @attrs.frozen
 class CompressedSegmentation:
-    """Codec, DecodesInto and ListsLabels of the encoding `compressed_segmentation`.
+    """Codec, DecodesInto, DecodesPoints and ListsLabels of the encoding `compressed_segmentation`.
 
     Attributes:
         block: voxels x, y, z of a block. ArgumentError where it is too large.
@@ -111,6 +112,13 @@ class CompressedSegmentation:
                 return None
             found.append(labels)
         return np.concatenate(found)
+
+    def decode_points(self, data: Buffer, spec: ChunkSpec, points: NDArray[np.int64]) -> NDArray[Any]:
+        """Return the voxels at points (n, 3); ValueError where their blocks are damaged."""
+        x, y, z, channels = spec.shape
+        words = channel_words(data, channels)
+        found = [voxels_at(one, (x, y, z), self.block, points, spec.dtype) for one in words]
+        return np.stack(found, axis=1)
 
     def _channels(self, data: Buffer, spec: ChunkSpec, places: Sequence[range]) -> Iterator[Channel]:
         """The blocks that the wanted voxels touch, channel by channel."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from precomp.interfaces import Buffer
 
-__all__ = ["Channel", "Triple", "channel_words", "open_channel"]
+__all__ = ["Channel", "Triple", "Words", "channel_words", "open_channel"]
 
 Triple = tuple[int, int, int]
 Words = NDArray[np.uint32]
