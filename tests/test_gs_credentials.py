@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import google.auth
 import pytest
+from faults import Fault, FaultProxy
 from servers.google import GoogleFront
 from servers.gs import gs_server
 from volumes import make, noise
@@ -254,6 +256,52 @@ def test_a_token_service_that_does_not_answer_is_asked_again(front: GoogleFront,
     said = refused(lambda: store.get("k"), StoreError)
     assert "tried 2 times" in said
     assert "no token could be fetched" in said
+
+
+@pytest.fixture
+def tokens(front: GoogleFront) -> Iterator[FaultProxy]:
+    """Stands before the token service."""
+    with FaultProxy(urlsplit(front.url).port or 0) as proxy:
+        yield proxy
+
+
+def account_behind(front: GoogleFront, tokens: FaultProxy) -> dict[str, str]:
+    return {**front.account(EMAIL), "token_uri": f"http://127.0.0.1:{tokens.port}/token"}
+
+
+BUSY = {
+    "503": Fault.status(503, {"Retry-After": "0"}),
+    "429": Fault.status(429, {"Retry-After": "0"}),
+    "its fault": Fault.status(400, body=b'{"error": "server_error"}'),
+    "reset": Fault.reset(),
+}
+
+
+@pytest.mark.parametrize("fault", BUSY.values(), ids=BUSY)
+def test_a_token_is_asked_for_as_often_as_max_attempts_says(
+    front: GoogleFront, bucket: str, tokens: FaultProxy, fault: Fault
+) -> None:
+    """google-auth would ask three times in each attempt."""
+    store = store_at(front, bucket, secrets=account_behind(front, tokens), max_attempts=2)
+    tokens.plan(fault)
+    store.put("k", Blob(b"x"))
+    assert len(tokens.requests) == 2
+    store = store_at(front, bucket, secrets=account_behind(front, tokens), max_attempts=2)
+    tokens.clear()
+    tokens.plan(fault, forever=True)
+    said = refused(lambda: store.get("k"), StoreError)
+    assert "tried 2 times" in said
+    assert "no token could be fetched" in said
+    assert len(tokens.requests) == 2
+
+
+def test_a_token_service_that_says_no_is_asked_once(
+    front: GoogleFront, bucket: str, tokens: FaultProxy
+) -> None:
+    store = store_at(front, bucket, secrets=account_behind(front, tokens))
+    tokens.plan(Fault.status(400, body=b'{"error": "invalid_grant"}'), forever=True)
+    assert "invalid_grant" in refused(lambda: store.get("k"))
+    assert len(tokens.requests) == 1
 
 
 def test_what_the_service_echoes_is_not_shown(front: GoogleFront, bucket: str) -> None:

@@ -1,6 +1,5 @@
 """Requests to Google Storage: one process's connections, its token, and what may go wrong on the way."""
 
-import functools
 import os
 import ssl
 import threading
@@ -10,7 +9,6 @@ from urllib.parse import urlsplit
 
 import google.auth.exceptions
 import urllib3
-from google.auth.transport.urllib3 import Request
 from google.cloud import storage
 from urllib3.exceptions import HTTPError, SSLError
 
@@ -19,6 +17,7 @@ from precomp.retry import Limits, TransientError
 from precomp_plugins._endpoint import USER_IN_IT
 from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
+from precomp_plugins._gs.tokens import TokenRequests
 from precomp_plugins._http.errors import transport_failure
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Session:
         self._place = place
         self._endpoint = endpoint
         self._network = Network(timeout, _CONNECTIONS)
-        self._token_request = Request(self._network)
+        self._tokens = TokenRequests(self._network)
         self._lock = threading.Lock()
         self._pool = self._network.pool(endpoint)
         # A proxy for plain http wants to see the whole address.
@@ -151,9 +150,7 @@ class Session:
 
     def _refresh(self, limits: Limits, credentials: Any) -> None:
         try:
-            credentials.refresh(functools.partial(self._token_request, timeout=limits.timeout))
-        except google.auth.exceptions.TransportError as error:
-            raise TransientError(f"no token could be fetched: {error}") from error
+            credentials.refresh(self._tokens.within(limits))
         except google.auth.exceptions.GoogleAuthError as error:
             if error.retryable:
                 raise TransientError(f"no token could be fetched: {error}") from error
