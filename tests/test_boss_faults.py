@@ -1,13 +1,9 @@
 """`boss://` when something goes wrong: on the way, at the service, with the token."""
 
-import contextlib
 import json
 import os
-import socket
 import struct
 import sys
-import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +15,7 @@ import pytest
 from faults import Fault, FaultProxy, Request
 from intern.remote.boss import BossRemote
 from servers.boss import FULL, PUBLIC, READER, boss_server
+from slow import slow_reader
 from volumes import noise
 
 from precomp import CloudVolume
@@ -163,7 +160,7 @@ class TestSlowLines:
         """The timeout is for the time without a byte, not for the whole body."""
         vol = CloudVolume(new_path(stop=(2048, 1024, 8)), options=options())
         voxels = noise((2048, 1024, 8)) | np.uint8(1)  # nothing of it can be compressed
-        with slow_reader(pause=0.1) as (port, _):
+        with slow_reader(boss_server().port, pause=0.1) as (port, _):
             vol = CloudVolume(vol.cloudpath, options=options(timeout=0.8, host=f"127.0.0.1:{port}"))
             vol[...] = voxels
         assert np.array_equal(boss_server().voxels(vol.cloudpath[7:]).T, voxels)
@@ -171,51 +168,19 @@ class TestSlowLines:
     def test_but_not_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("precomp_plugins._boss.channel._DEADLINE", 0.5)
         path = new_path(stop=(2048, 1024, 8))
-        with slow_reader(pause=0.1) as (port, _):
+        with slow_reader(boss_server().port, pause=0.1) as (port, _):
             vol = CloudVolume(path, options=options(host=f"127.0.0.1:{port}"))
             text = failing(lambda: vol.__setitem__(..., noise((2048, 1024, 8)) | np.uint8(1)), StoreError)
         assert "too slow to send" in text
 
     def test_connections_are_kept(self) -> None:
         path = new_path()
-        with slow_reader(pause=0) as (port, seen):
+        with slow_reader(boss_server().port, pause=0) as (port, seen):
             vol = CloudVolume(path, options=options(host=f"127.0.0.1:{port}"))
             for x in range(5):
                 vol[x, 0, 0] = 7
                 assert vol[x, 0, 0] == 7
         assert len(seen) == 1
-
-
-@contextlib.contextmanager
-def slow_reader(pause: float) -> Iterator[tuple[int, list[int]]]:
-    """A way to the server that takes a MB at a time. Yields its port, and what came by each connection."""
-    seen: list[int] = []
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
-
-        def answers(client: socket.socket, server: socket.socket) -> None:
-            with contextlib.suppress(OSError):
-                while piece := server.recv(2**16):
-                    client.sendall(piece)
-
-        def serve(client: socket.socket, number: int) -> None:
-            with client, socket.create_connection(("127.0.0.1", boss_server().port)) as server:
-                threading.Thread(target=answers, args=(client, server), daemon=True).start()
-                with contextlib.suppress(OSError):
-                    while piece := client.recv(2**16):
-                        server.sendall(piece)
-                        before, seen[number] = seen[number], seen[number] + len(piece)
-                        time.sleep(pause if before >> 20 != seen[number] >> 20 else 0)
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):  # the end
-                while True:
-                    client, _ = listening.accept()
-                    seen.append(0)
-                    threading.Thread(target=serve, args=(client, len(seen) - 1), daemon=True).start()
-
-        threading.Thread(target=accept, daemon=True).start()
-        yield listening.getsockname()[1], seen
 
 
 class TestNotTriedAgain:

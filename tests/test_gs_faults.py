@@ -10,6 +10,7 @@ import pytest
 import urllib3
 from faults import Fault, FaultProxy
 from servers.gs import gs_server
+from slow import slow_reader
 from volumes import make, noise
 
 from precomp import CloudVolume
@@ -75,6 +76,14 @@ def test_a_read_is_tried_again(bucket: str, proxy: FaultProxy, fault: str) -> No
     proxy.plan(broken)
     assert store.get(KEY).data == DATA  # type: ignore[union-attr]
     assert (proxy.left, len(proxy.requests)) == (0, 2)
+
+
+def test_a_large_object_on_a_slow_line_is_sent_all_the_same(bucket: str) -> None:
+    """The timeout is for the time without a byte, not for the whole body."""
+    shard = np.random.default_rng(0).bytes(2**24)
+    with slow_reader(gs_server().port, pause=0.1) as (port, _):
+        store_at(bucket, None, endpoint_url=f"http://127.0.0.1:{port}", timeout=0.8).put(KEY, Blob(shard))
+    assert store_at(bucket).get(KEY).data == shard  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("fault", ["503", *IN_THE_BODY])

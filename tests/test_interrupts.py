@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from faults import Fault, FaultProxy
 from s3_places import alone, new_path, put_secret
+from servers.boss import FULL, boss_server
 from servers.gs import gs_server
 from servers.http import HttpServer
 from servers.s3 import s3_server
@@ -34,6 +36,18 @@ if work == "read":
     vol[-5:stop, 3:19, 100:116]
 else:
     vol[-5:11, 3:19, 100:116] = 7
+"""
+OF_BOXES = """
+import json, sys
+from precomp import CloudVolume
+from precomp_plugins._boss import channel
+channel._REQUEST_BYTES = 40 * 30 * 16
+path, options, stop, work = json.loads(sys.argv[1])
+vol = CloudVolume(path, options=options)
+if work == "read":
+    vol[:, :, :stop]
+else:
+    vol[:, :, :stop] = 7
 """
 PATIENT = {"timeout": 200.0}  # seconds that it would take without
 
@@ -61,12 +75,14 @@ def served(protocol: str, folder: Path) -> Iterator[tuple[FaultProxy, str, dict[
             yield proxy, path or f"{front}/ds/image", {**options, **PATIENT}
 
 
-def interrupted(proxy: FaultProxy, *arguments: Any, again: bool = False) -> str:
-    """What a child says at its end that is interrupted once it waits for a chunk."""
-    command = [sys.executable, "-c", CHILD, json.dumps(arguments)]
+def interrupted(
+    proxy: FaultProxy, *arguments: Any, again: bool = False, script: str = CHILD, where: str = "100-116"
+) -> str:
+    """What a child says at its end that is interrupted once it waits for a chunk, or for a box."""
+    command = [sys.executable, "-c", script, json.dumps(arguments)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as child:
         try:
-            while not any("100-116" in request.path for request in proxy.requests):
+            while not any(where in request.path for request in proxy.requests):
                 assert child.poll() is None, child.stderr and child.stderr.read()
                 time.sleep(0.01)
             time.sleep(0.3)  # it is asked for, and now it is waited for
@@ -88,6 +104,19 @@ def test_a_reader_hears_it_at_once(protocol: str, stop: int, after: int | None, 
     with served(protocol, tmp_path) as (proxy, path, options):
         proxy.plan(Fault.stall(after), match=lambda request: "100-116" in request.path, forever=True)
         said = interrupted(proxy, path, options, stop, "read")
+        assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("stop", [16, 48, 320], ids=["one", "three", "twenty"])
+@pytest.mark.parametrize("work", ["read", "write"])
+def test_at_a_service_of_boxes(stop: int, work: str) -> None:
+    server = boss_server()
+    path = server.add(f"c{uuid.uuid4().hex}/retina/em", stop=(40, 30, 320))
+    with FaultProxy(server.port) as proxy:
+        options = {"protocol": "http", "host": f"127.0.0.1:{proxy.port}", "token": FULL, **PATIENT}
+        proxy.plan(Fault.stall(), match=lambda request: "/cutout/" in request.path, forever=True)
+        arguments = path, options, stop, work
+        said = interrupted(proxy, *arguments, again=work == "write", script=OF_BOXES, where="/cutout/")
         assert said.rstrip().endswith("KeyboardInterrupt")
 
 

@@ -3,7 +3,7 @@
 import io
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import requests
@@ -15,6 +15,7 @@ from precomp.errors import CredentialsError, PrecompError, StoreError
 from precomp.jsonio import loads
 from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
 from precomp_plugins._boss.login import PUBLIC, Login
+from precomp_plugins._pieces import LARGE, pieces
 
 __all__ = ["Answer", "Session"]
 
@@ -95,8 +96,8 @@ class Session:
         session: requests.Session = self.remote.volume_service.session
         try:
             prepared = session.prepare_request(request)
-            if isinstance(prepared.body, bytes):
-                prepared.body = _pieces(prepared.body, limits)  # type: ignore[assignment]  # iterables are taken
+            if isinstance(prepared.body, bytes) and len(prepared.body) > LARGE:
+                prepared.body = pieces(prepared.body, limits)  # type: ignore[assignment]  # iterables are taken
             settings = session.merge_environment_settings(prepared.url or "", {}, True, None, None)
             wait = max(0.001, min(limits.timeout, limits.until - time.monotonic()))
             # Not by session.send: it follows redirects, which change the method and take the token along or
@@ -174,15 +175,6 @@ def _hint(answer: Answer) -> str:
         413: "the request is too large for this BOSS: work on smaller boxes",
     }
     return hints.get(answer.status, "try again later, or ask those who run it")
-
-
-def _pieces(body: bytes, limits: Limits) -> Iterator[memoryview]:
-    """Cut what is to be sent: the timeout of a socket is for all that one call sends."""
-    view = memoryview(body)
-    for start in range(0, len(view), _PIECE):
-        if time.monotonic() > limits.until:
-            raise TransientError(f"it was too slow to send: {start} of {len(view)} bytes went in time")
-        yield view[start : start + _PIECE]
 
 
 def _read(response: requests.Response, limits: Limits, most: int, *, cut: bool) -> bytes:

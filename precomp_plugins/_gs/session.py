@@ -4,6 +4,7 @@ import os
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
 from precomp_plugins._gs.tokens import TokenRequests
 from precomp_plugins._http.errors import transport_failure
+from precomp_plugins._pieces import LARGE, pieces
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -90,11 +92,14 @@ class Session:
     def _exchange(
         self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None
     ) -> Answer:
+        sent: bytes | Iterator[memoryview] | None = body
+        if body is not None and len(body) > LARGE:
+            sent, headers = pieces(body, limits), {**headers, "content-length": str(len(body))}
         try:
             response = self._pool.urlopen(
                 method,
                 self._front + target,
-                body=body,
+                body=sent,  # type: ignore[arg-type]  # whatever is bytes is taken
                 headers=headers,
                 retries=False,
                 redirect=False,
