@@ -258,6 +258,12 @@ class TestVoxels:
             vol[39:41, 0:2, 0:2] = 1
         assert not stored(vol).any()
 
+    def test_levels_without_an_address_are_refused_with_the_reason(self) -> None:
+        vol = volume(levels=11)
+        assert vol.download(np.s_[0:1, 0:1, 0:1], mip=9).shape == (1, 1, 1, 1)
+        with pytest.raises(UnsupportedError, match="levels above 9, mip 10 is level 10"):
+            vol.download(np.s_[0:1, 0:1, 0:1], mip=10)
+
     def test_negative_coordinates_are_refused_with_the_reason(self) -> None:
         boss_server().add(path := new_name(), start=(-4, 0, 0), stop=(4, 3, 2))
         vol = CloudVolume(f"boss://{path}", options=options())

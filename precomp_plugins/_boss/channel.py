@@ -17,7 +17,7 @@ from precomp.jsonio import structure
 from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._boss import blosc, create
 from precomp_plugins._boss.login import find_login
-from precomp_plugins._boss.model import CUBOID, Known, described
+from precomp_plugins._boss.model import CUBOID, LEVELS, Known, described
 from precomp_plugins._boss.resources import Resources
 from precomp_plugins._boss.session import Session
 
@@ -180,9 +180,14 @@ class BossChannel:
                 f"{self._place}: the BOSS has no addresses for negative coordinates, the box starts at "
                 f"{tuple(minpt)}; choose a box that starts at 0 or above"
             )
+        level, t = self._channel.channel.base_resolution + mip, self._options.t
+        if level >= LEVELS:
+            raise UnsupportedError(
+                f"{self._place}: the BOSS has no addresses for levels above {LEVELS - 1}, mip {mip} is level "
+                f"{level}; choose a finer mip"
+            )
         ranges = ([int(low), int(high)] for low, high in zip(minpt, maxpt, strict=True))
-        t = self._options.t
-        return self._channel.channel.base_resolution + mip, *ranges, None if t is None else [t, t + 1]
+        return level, *ranges, None if t is None else [t, t + 1]
 
     def _send(
         self,

@@ -4,13 +4,21 @@ import attrs
 
 from precomp.errors import InfoError
 from precomp.info import VolumeInfo
-from precomp_plugins._boss.model import DATA_TYPES, Channel, Experiment, Frame, Known, described, hierarchy_of
+from precomp_plugins._boss.model import (
+    DATA_TYPES,
+    LEVELS,
+    Channel,
+    Experiment,
+    Frame,
+    Known,
+    described,
+    hierarchy_of,
+)
 from precomp_plugins._boss.resources import Resources
 
 __all__ = ["create"]
 
 _TYPES = {"image": "image", "segmentation": "annotation"}
-_MOST_LEVELS = 10  # an address has one digit for the level
 
 
 def create(resources: Resources, info: VolumeInfo, frame_name: str | None, t: int | None) -> None:
@@ -54,10 +62,8 @@ def _wanted(place: str, info: VolumeInfo, t: int | None) -> Known:
         )
     if min(base.offset) < 0:
         raise InfoError(f"{place}: the BOSS has no negative coordinates, the volume starts at {base.offset}")
-    if len(info.scales) > _MOST_LEVELS:
-        raise InfoError(
-            f"{place}: the BOSS has {_MOST_LEVELS} levels at most, the info {len(info.scales)} scales"
-        )
+    if len(info.scales) > LEVELS:
+        raise InfoError(f"{place}: the BOSS has {LEVELS} levels at most, the info {len(info.scales)} scales")
     (x0, y0, z0), (nx, ny, nz), (x, y, z) = base.offset, base.size, base.resolution
     frame = Frame(x0, x0 + nx, y0, y0 + ny, z0, z0 + nz, x, y, z, "nanometers")
     method = hierarchy_of(info, place)

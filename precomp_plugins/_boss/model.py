@@ -15,10 +15,23 @@ from precomp.errors import InfoError, StoreError
 from precomp.info import VolumeInfo
 from precomp.jsonio import structure
 
-__all__ = ["CUBOID", "Channel", "Experiment", "Frame", "Known", "described", "hierarchy_of", "parsed"]
+__all__ = [
+    "CUBOID",
+    "LEVELS",
+    "Channel",
+    "Experiment",
+    "Frame",
+    "Known",
+    "described",
+    "hierarchy_of",
+    "parsed",
+]
 
 CUBOID = (512, 512, 16)
 """What the BOSS stores voxels in, x, y, z, counted from coordinate 0."""
+
+LEVELS = 10
+"""How many there are at most: an address has one digit for the level."""
 
 DATA_TYPES = ("uint8", "uint16", "uint64")
 _NANOMETRES = {"nanometers": 1, "micrometers": 10**3, "millimeters": 10**6, "centimeters": 10**7}

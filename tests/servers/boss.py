@@ -26,6 +26,13 @@ READER = "reader-hunter2"  # may read everything
 PUBLIC = "public"  # may read what is public
 _LIMIT = 500 * 10**6  # bytes of one cutout; uint64 counts a quarter, as it compresses so well
 
+_ALSO = {  # what is told besides
+    "collection": {"description": "", "creator": "lab", "experiments": []},
+    "coord": {"description": ""},
+    "experiment": {"description": "", "creator": "lab", "time_step": None, "time_step_unit": None},
+    "channel": {"description": "", "creator": "lab", "sources": [], "related": [], "public": True}
+    | {"downsample_status": "NOT_DOWNSAMPLED", "storage_type": "spdb", "bucket": None, "cv_path": None},
+}
 _REQUIRED = {
     "collection": (),
     "coord": [f"{axis}_{end}" for axis in "xyz" for end in ("start", "stop", "voxel_size")] + ["voxel_unit"],
@@ -47,6 +54,11 @@ class _Range(BaseConverter):
 
     def to_python(self, value: str) -> range:
         return range(*map(int, value.split(":")))
+
+
+class _Digit(BaseConverter):
+    regex = r"\d"
+    to_python = int  # type: ignore[assignment]
 
 
 class BossServer:
@@ -113,7 +125,7 @@ class BossServer:
 
     def _app(self) -> flask.Flask:
         app = flask.Flask("boss")
-        app.url_map.converters["span"] = _Range
+        app.url_map.converters |= {"span": _Range, "digit": _Digit}
         app.url_map.strict_slashes = False
         app.url_map.merge_slashes = False
         app.register_error_handler(BossError, lambda error: _told(error.answer))
@@ -129,7 +141,7 @@ class BossServer:
             "coord": "coord/<a>",
         }.items():
             rule(address, functools.partial(self._resource, kind), "GET", "POST", "PUT", "DELETE")
-        box = "<a>/<b>/<c>/<int:level>/<span:x>/<span:y>/<span:z>/"
+        box = "<a>/<b>/<c>/<digit:level>/<span:x>/<span:y>/<span:z>/"
         for name in (box, f"{box}<span:t>/"):
             rule(f"cutout/{name}", self._cutout, "GET", "POST")
             rule(f"cutout/to_black/{name}", self._to_black, "PUT")
@@ -153,7 +165,10 @@ class BossServer:
                 del self.resources[key]
                 return "", 204
             found.update(flask.request.get_json() if method == "PUT" else {})
-            return found
+            sizes = {
+                key: float(value) for key, value in found.items() if isinstance(value, int) and "_size" in key
+            }
+            return {**_ALSO[kind], **found, **sizes}
         given = flask.request.get_json()
         if kind in ("experiment", "channel"):
             self._find(("collection", key[1]))
