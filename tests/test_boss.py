@@ -526,6 +526,16 @@ class TestCreating:
         vol[...] = 5
         assert [stored(vol, t=t).max() for t in range(3)] == [0, 0, 5]
 
+    @pytest.mark.parametrize("nm", [1000 / 3, 0.1, 4.6, 2**0.5])
+    @pytest.mark.parametrize("factor", [(2, 2, 1), (2, 2, 2)])
+    def test_resolutions_of_many_digits(self, nm: float, factor: tuple[int, ...]) -> None:
+        info = new_info(resolution=(nm, nm, 3 * nm), max_mip=5, factor=factor)
+        path = f"boss://{new_name()}"
+        CloudVolume(path, info=info, create=True, options=options()).commit_info()
+        vol = CloudVolume(path, options=options())
+        found = [tuple(vol.mip_resolution(mip)) for mip in vol.available_mips]
+        assert found == [tuple(scale["resolution"]) for scale in info["scales"]]
+
     def test_what_is_there_is_used(self) -> None:
         path = f"boss://{new_name()}"
         for _ in range(2):

@@ -152,11 +152,10 @@ def _number(value: Fraction) -> int | float:
 
 def hierarchy_of(info: VolumeInfo, place: str) -> str:
     """Return the hierarchy method of an info's scales. Raises InfoError where the BOSS has none like it."""
-    base = [Fraction(str(nm)) for nm in info.scales[0].resolution]
+    base = info.scales[0].resolution
     for method, steps in (("anisotropic", (2, 2, 1)), ("isotropic", (2, 2, 2))):
         if all(
-            [Fraction(str(nm)) for nm in scale.resolution]
-            == [nm * step**mip for nm, step in zip(base, steps, strict=True)]
+            list(scale.resolution) == [nm * step**mip for nm, step in zip(base, steps, strict=True)]
             for mip, scale in enumerate(info.scales)
         ):
             return method
