@@ -787,7 +787,7 @@ def test_an_interrupt_stops_all(
     many = CloudVolume(many.cloudpath, parallel=parallel)
     before = set(threading.enumerate())
     # As Ctrl-C does it: the signal becomes an exception in the main thread, wherever that is.
-    trouble = Trouble(monkeypatch, method, 500, lambda key: signal.raise_signal(signal.SIGINT))
+    trouble = Trouble(monkeypatch, method, 500, lambda key: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         many[...] if method == "get" else many.__setitem__(..., 2)
     assert set(threading.enumerate()) == before
