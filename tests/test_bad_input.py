@@ -20,6 +20,7 @@ from typing import Any
 
 import brotli
 import numpy as np
+import numpy.testing  # now, as nobody may not read where Python is, maybe
 import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
