@@ -13,7 +13,14 @@ from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
 from precomp.engine.update import Update, updater
 from precomp.engine.workers import for_each
-from precomp.errors import ArgumentError, EmptyVolumeError, PrecompError, StoreError, TooLargeError
+from precomp.errors import (
+    ArgumentError,
+    EmptyVolumeError,
+    MissingDependencyError,
+    PrecompError,
+    StoreError,
+    TooLargeError,
+)
 from precomp.grid import ChunkRef, Plan
 from precomp.interfaces import Blob, Buffer, Codec, Compressor, SupportsUpdate
 
@@ -171,6 +178,10 @@ class ChunkWriter:
             data = _bytes(self.codec.encode(chunk), "encode")
         except MemoryError:
             raise
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"{self.objects.where(ref.key)}: a {self.encoding} chunk cannot be encoded: {error}"
+            ) from error
         except Exception as error:
             raise ArgumentError(
                 f"{self.objects.where(ref.key)}: {self.encoding} cannot hold these voxels, "

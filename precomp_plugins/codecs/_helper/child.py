@@ -16,7 +16,8 @@ from typing import Any, NoReturn
 __all__: list[str] = []
 
 _GOOD, _REFUSED, _DIED = range(3)
-_ENDED, _ANSWERED = 0, 1  # exit codes of a worker
+_ENDED, _ANSWERED = 0, 77  # exit codes of a worker; Python's own are smaller
+_DECODING, _ANSWERING = b"?", b"<"
 _LEAST_TIME = 1.0  # seconds of the processor for a chunk, and more for a large one:
 _LEAST_SPEED = 2e6  # bytes in a second, a tenth of what the slowest decoder does
 
@@ -101,26 +102,26 @@ def _answer(target: int, status: int, data: Any) -> None:
 def _work(source: int, target: int, told: int, room: Any, decode: Callable[..., bytes | None]) -> NoReturn:
     """Decode until the input ends or something is refused.
 
-    Bytes to `told` say where an answer begins and ends. Damaged data may keep a decoder busy for ever, so
-    each chunk has its share of the processor's time; a signal ends who takes more.
+    Bytes to `told` say when all of a chunk has come in, and when the answer begins. Damaged data may keep a
+    decoder busy for ever, so each chunk has its share of the processor's time; a signal ends who takes more.
     """
     while True:
         facts_size, size, wanted = struct.unpack("<QQQ", _read(source, 24))
         facts = json.loads(_read(source, facts_size))
         data = bytes(_read(source, size))
+        os.write(told, _DECODING)
         signal.setitimer(signal.ITIMER_PROF, _LEAST_TIME + wanted / _LEAST_SPEED)
         try:
             with room.take(wanted) as voxels:
                 made = decode(data, voxels, **facts)
             room.let_go()
         except Exception as error:  # noqa: BLE001  it is told to the one who asked
-            os.write(told, b"<")
-            _answer(target, _REFUSED, str(error).encode())
+            os.write(told, _ANSWERING)
+            _answer(target, _REFUSED, (str(error) or type(error).__name__).encode())
             os._exit(_ANSWERED)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        os.write(told, b"<")
+        os.write(told, _ANSWERING)
         _answer(target, _GOOD, made or b"")
-        os.write(told, b">")
 
 
 def main(decoder: str) -> None:
@@ -130,11 +131,15 @@ def main(decoder: str) -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)  # a library that prints does not break the answers
     sys.path[:] = json.loads(sys.argv[3])
-    from precomp_plugins.codecs._helper.room import Room
+    try:
+        from precomp_plugins.codecs._helper.room import Room
 
-    room = Room(int(sys.argv[2]))
-    decode = _WORKS[decoder]()
-    os.write(target, b"+")  # ready
+        room = Room(int(sys.argv[2]))
+        decode = _WORKS[decoder]()
+    except Exception as error:  # noqa: BLE001  it is told to the one who asked
+        _answer(target, _REFUSED, str(error).encode())
+        return
+    _answer(target, _GOOD, b"")  # ready
     while True:
         seen, told = os.pipe()
         worker = os.fork()
@@ -146,12 +151,11 @@ def main(decoder: str) -> None:
             notes = (notes + note)[-1:]
         os.close(seen)
         code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
-        if code == _ENDED:
+        if code == _ANSWERED:
+            continue
+        if notes != _DECODING:  # it ended, or somebody ended it, and nobody waits for a whole answer
             return
-        if code != _ANSWERED:
-            if notes == b"<":  # in the middle of an answer
-                return
-            _answer(target, _DIED, f"{decoder}: the decoder died of it (exit code {code})".encode())
+        _answer(target, _DIED, f"{decoder}: the decoder died of it (exit code {code})".encode())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import struct
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import chain
@@ -44,12 +45,8 @@ class _GoneError(Exception):
 
 class _Helper:
     def __init__(self, decoder: str) -> None:
-        self._room = Room(open_room())
-        try:
-            self.process = _started(decoder, self._room.file)
-        except BaseException:
-            self._room.close()
-            raise
+        self.process, self._room = _started(decoder)
+        _living.add(self)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
@@ -59,10 +56,14 @@ class _Helper:
         for pipe in (self._to, self._from):
             _widen(pipe)
         try:
-            self._read(1, _TIMEOUT)
-        except _GoneError as error:  # that is no fault of the data
+            status, reason = self._answer(_TIMEOUT)
+            if status != _GOOD:
+                raise _no_start(decoder, reason.decode())
+        except BaseException as error:
             self.close()
-            raise ImportError(f"the helper process of {decoder} does not start") from error
+            if isinstance(error, _GoneError):
+                raise _no_start(decoder, "it ended or hangs") from error
+            raise
 
     def ask(self, facts: bytes, data: Buffer, wanted: int, give: Give | None) -> tuple[int, bytearray]:
         """Return the status, and what was encoded or the reason of a refusal. Raises _GoneError."""
@@ -76,17 +77,21 @@ class _Helper:
                     view = view[os.write(self._to, view) :]
         except OSError as error:
             raise _GoneError from error
-        patience = _TIMEOUT + wanted / _LEAST_SPEED
-        status, size = _ANSWER.unpack(self._read(_ANSWER.size, patience))
-        return status, self._read(size, patience)
+        return self._answer(_TIMEOUT + wanted / _LEAST_SPEED)
 
-    def show(self, wanted: int, take: Give | None) -> None:
-        """Show `take` the voxels of a good answer, and give back much memory."""
-        if take is not None:
-            with self._room.take(wanted) as voxels:
-                take(voxels)
+    def show(self, wanted: int, take: Give) -> None:
+        """Show `take` the voxels of a good answer."""
+        with self._room.take(wanted) as voxels:
+            take(voxels)
+
+    def tidy(self) -> None:
+        """Give much memory back, after an answer."""
         self._room.let_go()
         self._room.shrink()
+
+    def _answer(self, patience: float) -> tuple[int, bytearray]:
+        status, size = _ANSWER.unpack(self._read(_ANSWER.size, patience))
+        return status, self._read(size, patience)
 
     def _read(self, size: int, patience: float) -> bytearray:
         answer = bytearray(size)
@@ -101,6 +106,7 @@ class _Helper:
         return answer
 
     def close(self) -> None:
+        _living.discard(self)
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         with self.process:  # closes the pipes and waits
@@ -112,12 +118,24 @@ class _Helper:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
-        self._room.close()
+        self._room.abandon()
 
 
-def _started(decoder: str, room: int) -> "subprocess.Popen[bytes]":
+def _started(decoder: str) -> "tuple[subprocess.Popen[bytes], Room]":
+    try:
+        room = Room(open_room())
+        try:
+            return _process(decoder, room.file), room
+        except BaseException:
+            room.close()
+            raise
+    except OSError as error:
+        raise _no_start(decoder, error) from error
+
+
+def _process(decoder: str, room: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        [sys.executable, "-P", str(_SCRIPT), decoder, str(room), json.dumps(sys.path)],
+        [sys.executable, "-P", str(_SCRIPT), decoder, str(room), json.dumps(list(map(str, sys.path)))],
         pass_fds=[room],
         env={**os.environ, **_MALLOC},
         stdin=subprocess.PIPE,
@@ -128,6 +146,11 @@ def _started(decoder: str, room: int) -> "subprocess.Popen[bytes]":
     )
 
 
+def _no_start(decoder: str, reason: object) -> ImportError:
+    """That is no fault of the data."""
+    return ImportError(f"the helper process of {decoder} does not start: {reason}")
+
+
 def _widen(pipe: int) -> None:
     """Let a pipe take a chunk in few steps, where the system can."""
     with suppress(AttributeError, OSError):
@@ -135,6 +158,7 @@ def _widen(pipe: int) -> None:
 
 
 _idle: dict[str, list[_Helper]] = {}
+_living: "weakref.WeakSet[_Helper]" = weakref.WeakSet()  # those that threads work with, too
 _lock = threading.Lock()
 
 
@@ -173,8 +197,10 @@ def _outside(
                 helper, answer = None, bytearray(f"{work}: the library died or hung of it".encode())
                 continue
             fresh, helper.fresh = helper.fresh, status != _GOOD
-            if status == _GOOD:
+            if status == _GOOD and take is not None:
                 helper.show(size, take)
+            helper.tidy()
+            if status == _GOOD:
                 return answer
             if fresh:
                 break
@@ -194,8 +220,9 @@ def _forget() -> None:
     """In a forked child: the helpers are the parent's."""
     global _lock
     _lock = threading.Lock()
-    for helper in chain.from_iterable(_idle.values()):
+    for helper in list(_living):
         helper.forget()
+    _living.clear()
     _idle.clear()
 
 

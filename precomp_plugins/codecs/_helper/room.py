@@ -54,6 +54,11 @@ class Room:
         self._close()
         os.close(self.file)
 
+    def abandon(self) -> None:
+        """End it in a forked child, where a thread that is not there may still have a view."""
+        self._map = None  # unmapped with its last view
+        os.close(self.file)
+
     def _close(self) -> None:
         if self._map is not None:
             self._map.close()
