@@ -3,6 +3,7 @@
 Source: crackle's README, `header.hpp` and `labels.hpp`.
 """
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from precomp.interfaces import Buffer, ChunkSpec
 __all__ = ["check", "labels_of_slices"]
 
 _SIZES = (24, 29)  # of the header, in format versions 0 and 1
+_CHECKED = slice(5, 28)  # bytes of the header that its own checksum covers, which is the next one
 _FLAT = 0  # a list of labels, and for each component of each slice a number in it
 
 
@@ -45,6 +47,8 @@ def _header(data: Buffer) -> _Header:
     version = data[4] if len(data) >= _SIZES[1] and data[:4] == b"crkl" else 2
     if version > 1:
         raise ValueError(f"crackle: expected a stream of version 0 or 1, found {bytes(data[:5])!r}")
+    if version and _crc8(bytes(data[_CHECKED])) != data[_CHECKED.stop]:
+        raise ValueError("crackle: the header is damaged, its checksum says")
     size = _SIZES[version]
     flags, *shape = (int.from_bytes(data[a:b], "little") for a, b in ((5, 7), (7, 11), (11, 15), (15, 19)))
     labels = int.from_bytes(data[20 : (24, 28)[version]], "little")
@@ -70,7 +74,10 @@ def _header(data: Buffer) -> _Header:
 
 
 def check(data: Buffer, spec: ChunkSpec) -> _Header:
-    """Return the header; ValueError where the stream is not of such a chunk, or not all there."""
+    """Return the header; ValueError where the stream is not of such a chunk, or not all there.
+
+    The labels are compared with their checksum, which the library does not do.
+    """
     header = _header(data)
     expected = (spec.shape[:3], spec.dtype.itemsize, spec.dtype.kind == "i")
     if header[:3] != expected:
@@ -79,7 +86,28 @@ def check(data: Buffer, spec: ChunkSpec) -> _Header:
         )
     if header.known != len(data):
         raise ValueError(f"crackle: expected {header.known} bytes, found {len(data)}")
+    if data[4]:  # version 0 has no checksums
+        from google_crc32c import value
+
+        stored = len(data) - 4 * (header.shape[2] + 1)
+        if value(bytes(data[header.labels])) != int.from_bytes(data[stored : stored + 4], "little"):
+            raise ValueError("crackle: the labels are damaged, their checksum says")
     return header
+
+
+@cache
+def _crc8_of_each_byte() -> list[int]:
+    found = list(range(256))
+    for _ in range(8):
+        found = [crc >> 1 ^ 0xE7 * (crc & 1) for crc in found]
+    return found
+
+
+def _crc8(data: bytes) -> int:
+    table, crc = _crc8_of_each_byte(), 0xFF
+    for byte in data:
+        crc = table[crc ^ byte]
+    return crc
 
 
 def labels_of_slices(data: Buffer, spec: ChunkSpec, slices: range) -> NDArray[Any] | None:
