@@ -1,10 +1,12 @@
 """Every encoding in whole volumes: other programs, what it can hold, what Neuroglancer cannot show."""
 
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
 
 import crackle
+import imagecodecs
 import numpy as np
 import pytest
 import tensorstore
@@ -15,6 +17,7 @@ from precomp import CloudVolume
 from precomp.errors import ArgumentError, ChunkDecodeError, InfoError, PrecompWarning
 from precomp.interfaces import ChunkSpec
 from precomp_plugins.codecs._crackle.codec import Crackle
+from precomp_plugins.codecs._jxl import Jxl
 from precomp_plugins.codecs._zfpc import Zfpc
 
 # No axis is a multiple of the chunk.
@@ -224,3 +227,16 @@ def test_settings_of_another_encoding_are_left_out() -> None:
     info = info_of("raw", "uint8", 1, jxl_quality=3, fpzip_precision=4, zfpc_rate=5)
     assert not {"jxl_quality", "fpzip_precision", "zfpc_rate"} & set(info["scales"][0])
     assert info_of("zfpc", "float32", 1, zfpc_rate=-1)["scales"][0]["zfpc_rate"] == -1
+
+
+@pytest.mark.parametrize("shape", [(300, 64, 64), (64, 64, 4), (64, 64, 3)])
+def test_a_jxl_of_more_frames_or_channels_is_refused_before_there_is_room_for_them(shape: Any) -> None:
+    """The header tells the size of one frame, and a frame of one colour takes 12 bytes."""
+    photometric = "GRAY" if len(shape) == 3 and shape[0] == 300 else "RGB"
+    data = imagecodecs.jpegxl_encode(np.zeros(shape, np.uint8), photometric=photometric, usecontainer=False)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="shape"):
+        Jxl().decode(data, ChunkSpec((64, 8, 8, 1), np.dtype("uint8")))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**17

@@ -8,6 +8,7 @@ How the voxels lie in the image is told in `precomp_plugins.codecs._image`.
 from typing import Any
 
 import attrs
+import numpy as np
 from numpy.typing import NDArray
 
 from precomp.interfaces import Buffer, ChunkSpec
@@ -105,10 +106,7 @@ class Jxl:
         width, height = _size(image)
         if width * height != x * y * z:
             raise ValueError(f"jxl: expected {x * y * z} pixels ({x} x {y * z}), found {width} x {height}")
-        picture: NDArray[Any] = imagecodecs.jpegxl_decode(image, numthreads=1)
-        wanted = (height, width) if channels == 1 else (height, width, channels)
-        if picture.shape != wanted or picture.dtype != spec.dtype:
-            raise ValueError(
-                f"jxl: expected {spec.dtype}, shape {wanted}, found {picture.dtype}, shape {picture.shape}"
-            )
+        # Into memory of the right size: the image may have any number of frames and channels.
+        picture = np.empty((height, width) if channels == 1 else (height, width, channels), spec.dtype)
+        imagecodecs.jpegxl_decode(image, numthreads=1, out=picture)
         return from_picture(picture, spec)
