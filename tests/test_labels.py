@@ -179,6 +179,10 @@ def test_an_empty_box() -> None:
     assert vol.download(box, label=3).shape == (0, 4, 10, 1)
     small, numbers = vol.download(box, renumber=True)
     assert (small.shape, small.dtype, numbers) == ((0, 4, 10, 1), np.uint8, {0: 0})
+    vol.bounded, vol.background_color = False, 9
+    outside = np.s_[0:0, 5:100, -90:-80]
+    assert vol.unique(outside).tolist() == []
+    assert vol.download(outside, renumber=True)[1] == {0: 0}
 
 
 def test_a_label_that_no_voxel_can_have() -> None:

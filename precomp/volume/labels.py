@@ -1,5 +1,6 @@
 """What a box has of labels: a mask of one, small numbers for all, and which there are."""
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -47,7 +48,7 @@ def mask_of(reading: Reading, request: Request, label: int, workers: int, bar: B
     held = holds(dtype, label)
     mask = allocate(request.shape, np.dtype(np.bool_))
     part, kept = crop(request, reading.io.grid)
-    if part.shape != request.shape:
+    if math.prod(part.shape) < math.prod(request.shape):  # some lies outside
         mask[...] = held and bool(reading.background == label)
     if isinstance(reading.io, BoxIO) and label:  # the service may leave out all others, which are 0 then
         reading = reading._replace(segids=[label])
@@ -72,7 +73,7 @@ def renumbered(
     """
     part, kept = crop(request, reading.io.grid)
     numbers = _Numbers(request.shape)
-    if part.shape != request.shape:
+    if math.prod(part.shape) < math.prod(request.shape):  # some lies outside
         background = int(reading.background)
         if reading.segids is not None and background not in reading.segids:
             background = 0
@@ -132,7 +133,7 @@ def labels_of(reading: Reading, request: Request, workers: int, bar: Bar) -> NDA
     io = reading.io
     found = LabelSet(io.dtype)
     part, _ = crop(request, io.grid)
-    if part.shape != request.shape:
+    if math.prod(part.shape) < math.prod(request.shape):  # some lies outside
         found.add(np.asarray(reading.background))
     if 0 not in part.shape:
         if isinstance(io, ScaleIO) and io.reader.decoder.lists is not None:
