@@ -16,8 +16,8 @@ from precomp_plugins.codecs._compresso.windows import Windows
 
 __all__ = ["labels_of"]
 
-# Where the voxel is whose label a location means, along z, y, x.
-_STEPS = ((0, 0, -1), (0, 0, 1), (0, -1, 0), (0, 1, 0), (-1, 0, 0), (1, 0, 0))
+# Where the voxel is whose label a location means, along x, y, z.
+_STEPS = ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1))
 
 
 def labels_of(data: Buffer, spec: ChunkSpec) -> NDArray[Any] | None:
@@ -51,12 +51,11 @@ def _fewest_components(windows: Windows) -> int:
 
 def _lead_to_labels(codes: NDArray[Any], stream: Stream) -> bool:
     """Whether all locations that mean a voxel still to come mean one inside a component."""
-    mask = stream.windows.voxels(stream.windows.bits)
-    places = np.flatnonzero(stream.windows.voxels(stream.unknown))
-    for code, step in enumerate(_STEPS):
-        there = np.stack(np.unravel_index(places[codes == code], mask.shape), axis=1) + step
-        if not ((there >= 0) & (there < mask.shape)).all():
-            return False  # the decoder tells what is wrong
-        if sum(step) > 0 and mask[tuple(there.T)].any():
-            return False
-    return True
+    windows, steps = stream.windows, np.array(_STEPS)
+    places = windows.places(stream.unknown)[codes < len(steps)]
+    codes = codes[codes < len(steps)].astype(np.int64)
+    nx, ny, nz = windows.size
+    there = np.stack((places % nx, places // nx % ny, places // (nx * ny)), axis=1) + steps[codes]
+    if not ((there >= 0) & (there < (nx, ny, nz))).all():
+        return False  # the decoder tells what is wrong
+    return not windows.at(*there[steps[codes].sum(axis=1) > 0].T).any()

@@ -49,14 +49,24 @@ class Windows:
         bits |= (neighbours & last) >> self.bits.dtype.type(apart * (step - 1))
         return bits
 
-    def voxels(self, bits: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return the bits of windows voxel by voxel, shape (z, y, x)."""
-        grid, steps = self.bits.shape, tuple(self.steps)[::-1]
-        each = np.unpackbits(bits.view(np.uint8).reshape(bits.size, -1), axis=1, bitorder="little")
-        each = each[:, : int(np.prod(steps))].reshape(*grid, *steps).transpose(0, 3, 1, 4, 2, 5)
-        whole = each.reshape([n * step for n, step in zip(grid, steps, strict=True)])
-        x, y, z = self.size
-        return whole[:z, :y, :x].astype(np.bool_)
+    def places(self, bits: NDArray[Any]) -> NDArray[np.int64]:
+        """Where the bits of windows are set, as places x + nx * (y + ny * z) in the mask, ascending."""
+        at = np.flatnonzero(bits)
+        data = bits.reshape(-1)[at].view(np.uint8).reshape(len(at), bits.itemsize)
+        each = np.unpackbits(data, axis=1, bitorder="little")
+        window, bit = np.nonzero(each)
+        z, y, x = np.unravel_index(at[window], self.bits.shape)
+        (sx, sy, sz), (nx, ny, _) = self.steps, self.size
+        x, y, z = x * sx + bit % sx, y * sy + bit // sx % sy, z * sz + bit // (sx * sy)
+        return np.sort(x + nx * (y + ny * z))
+
+    def at(self, x: NDArray[Any], y: NDArray[Any], z: NDArray[Any]) -> NDArray[np.bool_]:
+        """What the mask says of voxels."""
+        sx, sy, sz = self.steps
+        bit = x % sx + sx * (y % sy + sy * (z % sz))
+        bits = self.bits[z // sz, y // sy, x // sx] >> bit.astype(self.bits.dtype)
+        found: NDArray[np.bool_] = (bits & self.bits.dtype.type(1)).astype(np.bool_)
+        return found
 
     def last_slice(self) -> Any:
         """The bits of a window in the last slab that are voxels of the last slice."""
