@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from s3_places import alone, layer, new_path, put_secret
+from segments import blobs
 from servers.gs import gs_server
 from servers.http import HttpServer
 from servers.s3 import s3_server
@@ -50,6 +51,20 @@ def test_volumes_are_written_and_read(place: Any) -> None:
         vol[...]
     vol.fill_missing = True
     assert not vol[...].any()
+
+
+def test_labels_and_points(place: Any) -> None:
+    path, options = place
+    cells = {"dtype": "uint64", "encoding": "compressed_segmentation", "options": options}
+    vol = make_sharded(path, sharding(1, 1, 1, index="gzip"), **cells)
+    vol[...] = voxels = blobs(vol.shape)
+    label = int(voxels.max())
+    np.testing.assert_array_equal(vol.unique(vol.bounds), np.unique(voxels))
+    np.testing.assert_array_equal(vol.download(vol.bounds, label=label), voxels == label)
+    small, numbers = vol.download(vol.bounds, renumber=True)
+    np.testing.assert_array_equal(np.array(list(numbers), np.uint64)[small], voxels)
+    points = np.argwhere(voxels[..., 0] == label)[::7]
+    assert set(vol.scattered_points(points + vol.voxel_offset).ravel().tolist()) == {label}
 
 
 def write_columns(path: str, options: Any, number: int) -> None:
@@ -103,6 +118,26 @@ def test_chunks_that_lie_close_take_one_request_and_indices_are_read_once(server
     here[11:27, 3:19] = 2
     assert vol[0, 5, 105] == 1  # an older index was in memory
     assert (vol[-5:27, 3:19][16:] == 2).all()
+
+
+def test_labels_and_points_take_as_few_requests_as_voxels(server: HttpServer) -> None:
+    cells = {"dtype": "uint64", "encoding": "compressed_segmentation"}
+    here = make_sharded(server.root / "ds" / "a", sharding(1, 1, 1, index="gzip"), (64, 32, 16), **cells)
+    here[...] = voxels = blobs(here.shape)
+    vol = CloudVolume(f"{server.url}/ds/a")
+    vol[...]
+    label = int(voxels.max())
+    rng = np.random.default_rng(0)
+    points = np.stack([rng.integers(0, length, 100) for length in here.volume_size], axis=1)
+    asked = [
+        (lambda: vol.unique(vol.bounds), np.unique(voxels)),
+        (lambda: vol.download(vol.bounds, label=label), voxels == label),
+        (lambda: vol.scattered_points(points + here.voxel_offset), voxels[tuple(points.T)]),
+    ]
+    for ask, expected in asked:
+        seen = len(server.seen)
+        np.testing.assert_array_equal(ask(), expected)
+        assert len(server.seen) - seen == 2  # of each of two shards, the four chunks
 
 
 @pytest.mark.parametrize("plainly", ["etags", "ranges", "head"])

@@ -33,7 +33,7 @@ def checked(label: Any, renumber: bool, segids: Any, layer_type: str) -> int | N
             raise ArgumentError(f"renumber: an {layer_type} layer has no labels to renumber; leave it out")
         return None
     if renumber:
-        raise ArgumentError("renumber: a mask of one label has nothing to renumber; leave out it or `label`")
+        raise ArgumentError("renumber: a mask of one label has nothing to renumber; leave out one of the two")
     if segids is not None:
         raise ArgumentError(
             "segids: a mask shows one label and no others; leave out `label` for the voxels of several"
