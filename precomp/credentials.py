@@ -82,13 +82,17 @@ def find(service: str, bucket: str = "", given: Any = None) -> Secret | None:
             "secrets=: expected a dict of the fields of a secret file, or the path of one, found "
             f"{type(given).__name__}"
         )
-    path = os.path.expanduser(os.fspath(given))
-    secret = _read(Path(path))
+    secret, path = None, path_of(given)
+    try:
+        secret = _read(Path(os.path.expanduser(os.fsdecode(given))))
+    except (CredentialsError, ValueError):  # a name too long, or that no file can have
+        if path is not None:
+            raise
     if secret is None:
-        shown = f" {path}" if path.endswith(".json") else ""  # any other text may be the secret itself
+        shown = "" if path is None else f" {path}"  # any other text may be the secret itself
         raise CredentialsError(
-            f"secrets=: there is no file{shown}; expected a dict of the fields of a secret file, or the path "
-            "of one"
+            f"secrets=: there is no file{shown} that can be read; expected a dict of the fields of a secret "
+            "file, or the path of one"
         )
     return secret
 
@@ -101,7 +105,7 @@ def path_of(given: Any) -> str | None:
     """
     if not isinstance(given, (str, os.PathLike)):
         return None
-    text = os.fspath(given)
+    text = os.fsdecode(given)
     named = text.endswith(".json") and text.isprintable() and "{" not in text
     if not named and not os.path.isfile(os.path.expanduser(text)):
         return None

@@ -106,6 +106,16 @@ def test_what_is_given_comes_first(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "given",
+    [SECRET, json.dumps({"token": SECRET * 100}), f"{SECRET}\0", f"{SECRET}\udcff", f"{SECRET}/" * 1000],
+    ids=["short", "longer than a name", "NUL", "no UTF-8", "longer than a path"],
+)
+def test_a_text_that_may_be_the_secret_itself_is_not_quoted(given: str) -> None:
+    text = failing(lambda: find("google", "lab", given), CredentialsError)
+    assert text.startswith("secrets=: there is no file that can be read; expected a dict")
+
+
+@pytest.mark.parametrize(
     "content",
     [f'{{"token": "{SECRET}", ', f'["{SECRET}"]', f'"{SECRET}"', "", "\udcff" + SECRET, "[" * 100_000],
 )
