@@ -127,6 +127,17 @@ def test_the_file_that_google_looks_for(
     assert f"GOOGLE_APPLICATION_CREDENTIALS (set to {file})" in said
 
 
+@pytest.mark.parametrize("length", [10, 2000], ids=["short", "longer than a name"])
+def test_a_secret_where_a_path_is_expected_is_not_quoted(
+    front: GoogleFront, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", json.dumps({"private_key": "hunter2" * length}))
+    with pytest.raises(CredentialsError) as caught:
+        store_at(front)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    assert "GOOGLE_APPLICATION_CREDENTIALS (set to what is no file)" in str(caught.value)
+
+
 def test_none_at_all(home: Path) -> None:
     said = refused(lambda: CloudVolume("gs://lab-bucket/ds/image"))
     assert said.startswith("gs://lab-bucket: no credentials were found in any of: secrets=; ")

@@ -57,6 +57,9 @@ def find_identity(bucket: str, options: "GsOptions") -> Identity:
     if found is None and options.endpoint_url is None and os.environ.get(EMULATOR):
         return _nobody(f"as is usual where {EMULATOR} is set")  # to google-cloud-storage, too
     if found is None:
+        file = os.environ.get(_FILE)
+        if file and _shown(file) is None:
+            raise CredentialsError(_nothing_found(bucket, ""))  # google-auth would quote what it is
         try:
             found = _of_google_auth()
         except (google.auth.exceptions.GoogleAuthError, OSError, ValueError) as error:
@@ -109,13 +112,19 @@ def _of_google_auth() -> Identity:
     return Identity(made, f"{email or type(made).__module__} of {origin}", project)
 
 
+def _shown(file: str) -> str | None:
+    """Return the path that the environment names; None where it may be the secret itself, by mistake."""
+    return file if os.path.exists(file) or credentials.path_of(file) is not None else None
+
+
 def _nothing_found(bucket: str, problem: str) -> str:
     files = [f"the file {path}" for path in credentials.places("google", bucket)]
-    variable = os.environ.get(_FILE)
+    file = os.environ.get(_FILE)
+    variable = f"set to {_shown(file) or 'what is no file'}" if file else "not set"
     places = [
         "secrets=",
         *(files or ["no file, as the user has no home"]),
-        f"the environment variable {_FILE} ({f'set to {variable}' if variable else 'not set'})",
+        f"the environment variable {_FILE} ({variable})",
         "the login of gcloud (gcloud auth application-default login)",
         "the metadata service of a machine in Google's cloud",
     ]
