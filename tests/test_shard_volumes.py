@@ -254,6 +254,23 @@ def test_black_chunks_are_deleted(tmp_path: Path) -> None:
     assert shard_files(tmp_path / "ds" / "a" / "8_8_40") == []
 
 
+@pytest.mark.parametrize("place", ["file", "mem"])
+def test_a_whole_volume_is_deleted_by_writing_it_black(tmp_path: Path, place: str) -> None:
+    """Then nothing is read before; shards that are to be empty must not stay as they were."""
+    path = tmp_path / "ds" / "a" if place == "file" else f"mem://{uuid.uuid4()}/ds/a"
+    vol = make_sharded(path, sharding(0, 1, 1), (64, 16, 16), delete_black_uploads=True, fill_missing=True)
+    vol[...] = 1
+    voxels = noise(vol.shape)
+    voxels[:16] = voxels[32:48] = 0  # the chunks of one shard
+    voxels[16:32] = 0
+    vol[...] = voxels
+    np.testing.assert_array_equal(vol[...], voxels)
+    assert list(vol.exists(vol.bounds).values()) == [False, False, False, True]
+    vol[...] = 0
+    assert not vol[...].any()
+    assert not any(vol.exists(vol.bounds).values())
+
+
 def test_a_chunk_that_is_missing_is_not_written_in_part(tmp_path: Path) -> None:
     vol = make_sharded(tmp_path / "ds" / "a", sharding(0, 1, 1), (64, 16, 16), non_aligned_writes=True)
     vol[-5:27] = 1

@@ -66,7 +66,7 @@ def rewrite(
         old = _old_parts(reader, shard, blob)
         layers, removed = edit(old, None if blob is None else blob.version)
         held = old.contents.ids
-        if not layers and not any(old.contents.place(number) for number in removed):
+        if not (anew or layers or any(old.contents.place(number) for number in removed)):
             raise _UnchangedError
         if (
             not len(held)
