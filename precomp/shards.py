@@ -37,6 +37,12 @@ def sharded(info: VolumeInfo, sharding: Any) -> VolumeInfo:
             f"sharding: expected True, False, a ShardingSpec, its JSON or the aims shard_bytes and memory, "
             f"got {sharding!r}"
         )
+    for scale in info.scales:
+        if (bits := morton_bits(_grid(scale))) > 64:
+            raise ArgumentError(
+                f"sharding: the {_grid(scale)} chunks of scale {scale.key} take {bits} bits to number, 64 at "
+                "most will do; choose a larger chunk_size"
+            )
     given = {} if sharding is True else plain(dict(sharding), "sharding")
     if given and not given.keys() <= {"shard_bytes", "memory"}:
         spec = structure(given, ShardingSpec, "sharding", ArgumentError)

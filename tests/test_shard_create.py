@@ -1,6 +1,8 @@
 """New sharded layers: which bits are chosen, and why."""
 
+import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from shards import sharding
 from volumes import noise
 
 from precomp import CloudVolume, open_volume
+from precomp.engine.shards.cells import Morton
 from precomp.errors import ArgumentError, ConfigError, InfoError
 from precomp.info import ShardingSpec
 from precomp.shard_layout import ShardLayout, choose_bits, morton_bits
@@ -35,10 +38,11 @@ def test_bits_that_are_chosen(grid: Any, chunk_bytes: int, shard_bytes: int, mem
     assert preshift + minishard + shard == morton_bits(grid)
     assert preshift <= 9
     in_shard = 2 ** (preshift + minishard)
-    assert in_shard == 1 or in_shard * chunk_bytes <= min(shard_bytes, memory // 3)
-    # Twice as many would be too much, or are more than there are.
-    assert shard == 0 or 2 * in_shard * chunk_bytes > min(shard_bytes, memory // 3)
     layout = ShardLayout(grid, chunk_bytes, preshift, minishard, shard, False)
+    assert in_shard == 1 or (in_shard * chunk_bytes <= shard_bytes and layout.memory <= memory)
+    # Twice as many would be too much, or are more than there are.
+    twice = 2 * in_shard
+    assert shard == 0 or twice * chunk_bytes > shard_bytes or twice * (3 * chunk_bytes + 1024) > memory
     assert layout.shards * layout.chunks_per_shard >= layout.chunks
     assert layout.chunks_per_shard <= in_shard
     assert layout.chunks_per_minishard <= 2**preshift
@@ -54,14 +58,47 @@ def test_a_sharding_is_chosen_for_each_scale_and_says_why(tmp_path: Path) -> Non
     vol = CloudVolume(tmp_path / "ds" / "a", info=made)
     layout = vol.metadata.shard_layout(0)
     assert layout is not None
-    assert (layout.shard_bytes, layout.memory) == (2**29, 3 * 2**29)
+    assert (layout.shard_bytes, layout.memory) == (2**29, 3 * 2**29 + 2**21)
     assert str(layout) == (
         "1563 x 1250 x 79 chunks of 256 KiB, 29 bits to number them. 9 preshift_bits and 2 minishard_bits "
         "make minishards of up to 512 chunks, with an index of 12 KiB; with 18 shard_bits there are up to "
-        "262144 shards of up to 2048 chunks, 512 MiB decoded. To write into one takes 3 times that in "
-        "memory, 1.5 GiB, or less where chunks shrink."
+        "262144 shards of up to 2048 chunks, 512 MiB decoded. To write into one takes up to 3 times that "
+        "in memory, 1.5 GiB; less where chunks shrink. sharding=True chooses these bits: as many chunks to a "
+        "shard as have at most 512 MiB decoded and take at most 2 GiB when it is written, one at the least; "
+        "and at most 512 of them to a minishard, so that its index is quickly read."
     )
+    made["scales"][0]["sharding"]["shard_bits"] = 17
+    other = CloudVolume(tmp_path / "ds" / "c", info=made).metadata.shard_layout(0)
+    assert "sharding=True" not in str(other)
     assert CloudVolume(tmp_path / "ds" / "b", info=info()).metadata.shard_layout(0) is None
+
+
+@given(st.tuples(*[st.integers(1, 6)] * 3), *[st.integers(0, 6)] * 3)
+def test_a_layout_tells_no_less_than_there_is(grid: Any, preshift: int, minishard: int, shard: int) -> None:
+    """Whatever bits are given: more than number the chunks, too."""
+    layout, code = ShardLayout(grid, 1000, preshift, minishard, shard, False), Morton(grid)
+    shards, minishards = Counter[int](), Counter[tuple[int, int]]()
+    for cell in itertools.product(*map(range, grid)):
+        place = code.of(*cell) >> preshift
+        number = (place >> minishard) % 2**shard
+        shards[number] += 1
+        minishards[number, place % 2**minishard] += 1
+    assert len(shards) <= layout.shards
+    assert max(shards.values()) <= layout.chunks_per_shard
+    assert max(minishards.values()) <= layout.chunks_per_minishard
+    if grid == tuple(1 << (n - 1).bit_length() for n in grid):
+        found = len(shards), max(shards.values()), max(minishards.values())
+        assert found == (layout.shards, layout.chunks_per_shard, layout.chunks_per_minishard)
+
+
+@pytest.mark.parametrize("given", [True, sharding(1, 2, 3)])
+def test_more_chunks_than_64_bits_number_are_refused_at_once(given: Any, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match=r"scale 4_4_40 take 66 bits .* larger chunk_size"):
+        info((2**22,) * 3, chunk_size=(1, 1, 1), sharding=given)
+    made = info((2**22,) * 3, chunk_size=(1, 1, 1))
+    made["scales"][0]["sharding"] = sharding(1, 2, 3)
+    with pytest.raises(InfoError, match="64 bits"):
+        CloudVolume(tmp_path / "ds" / "a", info=made).commit_info()
 
 
 def test_a_layout_of_a_hash_tells_means() -> None:
@@ -83,7 +120,7 @@ def test_what_shrinks_is_compressed(layer_type: str, data_type: str, encoding: s
     assert made["scales"][0]["sharding"]["data_encoding"] == packed
 
 
-@pytest.mark.parametrize("sharding", [{"shard_bytes": 2**20}, {"memory": 3 * 2**20}])
+@pytest.mark.parametrize("sharding", [{"shard_bytes": 2**20}, {"memory": 2**22}])
 def test_other_aims(sharding: Any) -> None:
     spec = info(sharding=sharding)["scales"][0]["sharding"]
     assert spec["preshift_bits"] + spec["minishard_bits"] == 2

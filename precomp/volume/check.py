@@ -4,6 +4,7 @@ import sys
 import warnings
 
 from precomp.errors import InfoError, PrecompWarning, UnknownEncodingError
+from precomp.grid import ChunkGrid
 from precomp.hookspecs import CodecPlugin
 from precomp.info import CREATABLE_DATA_TYPES, VolumeInfo
 from precomp.plugins import Registry
@@ -15,7 +16,7 @@ def check_scale(registry: Registry, info: VolumeInfo, mip: int, name: str) -> Co
     """Return the codec declaration of scale `mip`; `name` stands in errors.
 
     Raises UnknownEncodingError where no plugin provides the encoding, and InfoError where the
-    encoding cannot hold the data type or the number of channels.
+    encoding cannot hold the data type or the number of channels, or a sharding cannot number the chunks.
     """
     try:
         plugin = registry.codec(info.scales[mip].encoding_name)
@@ -31,6 +32,10 @@ def check_scale(registry: Registry, info: VolumeInfo, mip: int, name: str) -> Co
         raise InfoError(
             f"{where} holds {_or(channels)} channels, not {info.num_channels}; choose another encoding"
         )
+    if info.scales[mip].sharding is not None:
+        from precomp.engine.shards.cells import Cells  # most volumes have no use for it
+
+        Cells(ChunkGrid.of(info.scales[mip]), name)
     return plugin
 
 
