@@ -302,7 +302,9 @@ def test_layers_of_chunks_are_joined(
         expected |= layer
     removed |= set(list(expected)[::3])
     expected = {number: data for number, data in expected.items() if number not in removed}
-    made = finish(kind, join(kind, [Parts.of(layer) for layer in layers], removed, Scratch()))
+    nothing = take_apart(kind, "s", 0, build(kind, {}))
+    parts = [nothing, *(one for layer in layers for one in Parts.each(layer))]
+    made = finish(kind, join(kind, parts, removed, Scratch()))
     assert bytes(made) == build(kind, expected)
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from precomp.engine.decode import LARGEST
 from precomp.engine.objects import Objects
 from precomp.engine.shards.cells import Cells
@@ -17,6 +19,8 @@ from precomp.progress import Tick
 from precomp.volume.scale_io import chunk_bytes
 
 __all__ = ["delete", "fill", "open_shards", "stored"]
+
+_AT_ONCE = 2**15  # chunks of which there is more than a number
 
 
 def open_shards(
@@ -34,9 +38,11 @@ def open_shards(
 
     Raises InfoError where the grid has too many chunks.
     """
-    spec, cells = info.scales[mip].sharding, Cells(grid, name)
+    spec, layout, cells = info.scales[mip].sharding, info.shard_layout(mip), Cells(grid, name)
     assert spec is not None
-    form = Format(Locator(spec), objects.compressor, cells.count)
+    assert layout is not None
+    most = cells.count if layout.hashed else layout.chunks_per_minishard
+    form = Format(Locator(spec), objects.compressor, most)
     kept = IndexCache(INDEX_BYTES) if cache is None else cache
     return ShardedStore(objects, form, cells, kept, min(4 * chunk_bytes(info, grid) + 2**20, LARGEST))
 
@@ -72,7 +78,8 @@ def delete(
         if tick is not None:
             tick(len(group.refs))
 
-    for_each(Listed(shards.by_shard(plan)), lambda: remove, workers)
+    groups = Listed(shards.by_shard(plan))
+    for_each(groups, lambda: remove, shards.at_once([group.shard for group in groups], workers))
 
 
 def fill(
@@ -81,6 +88,7 @@ def fill(
     plan: Plan,
     key_there: Callable[[ChunkRef], str],
     chunk: Callable[[ChunkRef], Blob | None],
+    nbytes: int,
     cache_control: str | None,
     workers: int,
     tick: Tick | None,
@@ -93,20 +101,57 @@ def fill(
         plan: the chunks, by their keys elsewhere.
         key_there: gives the key of each here.
         chunk: gives its object; None removes it here.
+        nbytes: of a chunk, or a little more.
         cache_control: of the shards.
         workers: threads.
         tick: called with the number of chunks done.
     """
+    groups = _Groups(shards, plan, key_there)
+    at_once = shards.at_once(groups.shards, workers, groups.largest * nbytes)
 
-    def put(group: tuple[int, list[ChunkRef]]) -> None:
-        shard, refs = group
-        chunks = {key_there(ref): chunk(ref) for ref in refs}
+    def put(group: tuple[int, list[int]]) -> None:
+        shard, places = group
+        chunks: dict[str, Blob | None] = {}
+
+        def fetch(ref: ChunkRef) -> None:
+            chunks[key_there(ref)] = chunk(ref)
+
+        refs = Listed(next(plan.refs(place, place + 1)) for place in places)
+        for_each(refs, lambda: fetch, workers // at_once)
         with shards.told(objects, chunks):
             shards.put_all(shard, chunks, cache_control)
         if tick is not None:
             tick(len(refs))
 
-    groups: dict[int, list[ChunkRef]] = {}
-    for ref in plan.refs():
-        groups.setdefault(shards.shard_of(key_there(ref)), []).append(ref)
-    for_each(Listed(groups.items()), lambda: put, workers)
+    for_each(groups, lambda: put, at_once)
+
+
+class _Groups:
+    """Which chunks of a plan go into each shard, as their numbers in the plan.
+
+    Of each chunk there are some bytes only: a copy may be of millions.
+
+    Attributes:
+        shards: their numbers.
+        largest: the most chunks that one of them gets.
+    """
+
+    def __init__(self, shards: ShardedStore, plan: Plan, key_there: Callable[[ChunkRef], str]) -> None:
+        found = [np.zeros(0, np.uint64)]
+        for start in range(0, len(plan), _AT_ONCE):
+            ids = shards.cells.ids_of(map(key_there, plan.refs(start, start + _AT_ONCE)))
+            found.append(shards.reader.form.locator.locate_all(ids)[0])
+        numbers = np.concatenate(found)
+        self._order = numbers.argsort(kind="stable")
+        values, starts = np.unique(numbers[self._order], return_index=True)
+        self._ends = np.append(starts, len(numbers))
+        self.shards: list[int] = values.tolist()
+        self.largest = int(np.diff(self._ends).max(initial=0))
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, list[int]]]:
+        """Yield the shards number `start` to `stop` (exclusive), each with its chunks."""
+        for at in range(len(self))[start:stop]:
+            yield self.shards[at], self._order[self._ends[at] : self._ends[at + 1]].tolist()

@@ -158,7 +158,8 @@ def _copy_objects(
         return
     from precomp.volume import sharded
 
-    sharded.fill(there.objects, there.shards, plan, key_there, copy_of, cache, workers, tick)
+    nbytes = there.chunk_nbytes
+    sharded.fill(there.objects, there.shards, plan, key_there, copy_of, nbytes, cache, workers, tick)
 
 
 def _content_type(io: ScaleIO) -> str | None:

@@ -28,13 +28,14 @@ class Parts(NamedTuple):
     contents: Contents
 
     @classmethod
-    def of(cls, chunks: Mapping[int, Buffer]) -> "Parts":
-        """Take chunks by id; their bytes are copied."""
-        numbers = sorted(chunks)
-        ids = np.array(numbers, np.uint64)
-        stops = np.cumsum([memoryview(chunks[number]).nbytes for number in numbers], dtype=np.uint64)
-        starts = np.concatenate([np.zeros(1, np.uint64), stops])[: len(stops)]
-        return cls(memoryview(b"".join(chunks[number] for number in numbers)), Contents(ids, starts, stops))
+    def each(cls, chunks: Mapping[int, Buffer]) -> "list[Parts]":
+        """Take chunks by id, each with the memory it lies in, which is not copied."""
+        found, start = [], np.zeros(1, np.uint64)
+        for number, data in chunks.items():
+            memory = memoryview(data).cast("B")
+            ids, stops = np.array([[number], [memory.nbytes]], np.uint64)
+            found.append(cls(memory, Contents(ids, start, stops)))
+        return found
 
     def get(self, number: int) -> memoryview | None:
         """Return the bytes of a chunk; None where it is not there."""
@@ -175,4 +176,5 @@ def finish(form: Format, parts: Parts) -> memoryview:
 
 def build(form: Format, chunks: Mapping[int, Buffer]) -> bytes:
     """Return the shard that holds these chunks, already encoded as the sharding wants them."""
-    return bytes(finish(form, join(form, [Parts.of(chunks)], (), Scratch())))
+    nothing = Parts(memoryview(b""), Contents.none())
+    return bytes(finish(form, join(form, [nothing, *Parts.each(chunks)], (), Scratch())))

@@ -23,6 +23,10 @@ from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
 __all__ = ["ShardGroup", "ShardedStore"]
 
 _FEW = 64  # chunks
+_MOST_MEMORY = (
+    2**32
+)  # bytes that shards in the works may take together, where a single one does not take more
+_COPIES = 3  # of a shard in the works: the new chunks, the old file, the new one
 
 
 class ShardGroup(NamedTuple):
@@ -159,6 +163,19 @@ class ShardedStore:
             found.append(ShardGroup(shard, ids, [ref for _, ref in pairs]))
         return found
 
+    def at_once(self, shards: Sequence[int], workers: int, new: int = 0) -> int:
+        """How many of these shards `workers` threads may have in the works, for all to fit into memory.
+
+        `new`: bytes of the new chunks of one, where those are not in memory already.
+        """
+        if min(len(shards), workers) < 2:
+            return 1
+        sampled = {shards[0], shards[len(shards) // 2], shards[-1]}
+        stats = [self._objects.store.stat(self.reader.key(shard)) for shard in sampled]
+        largest = max((stat.size or 0 for stat in stats if stat is not None), default=0)
+        each = max(_COPIES * max(largest, new), 1)
+        return max(1, min(workers, _MOST_MEMORY // each))
+
     def stored_of(self, group: ShardGroup) -> NDArray[np.bool_]:
         """Tell which chunks of a group are stored, as it is now."""
         stored = np.zeros(len(group.ids), bool)
@@ -184,7 +201,7 @@ class ShardedStore:
         def edit(old: Parts, version: str | None) -> Edit:
             if condition is not None:
                 _check(key, condition, old.contents.place(number) is not None, version)
-            return Edit([Parts.of({number: self.stored(key, blob)})])
+            return Edit(Parts.each({number: self.stored(key, blob)}))
 
         self._rewrite(number, edit, blob.cache_control)
 
@@ -197,7 +214,7 @@ class ShardedStore:
             after = modify(None if data is None else Blob(data, self.packed, version=version))
             if after is None:
                 return Edit((), [number])
-            return Edit([Parts.of({number: self.stored(key, after)})])
+            return Edit(Parts.each({number: self.stored(key, after)}))
 
         self._rewrite(number, edit, None)
 
@@ -226,7 +243,7 @@ class ShardedStore:
             self.cells.id_of(key): self.stored(key, blob) for key, blob in chunks.items() if blob is not None
         }
         gone = {self.cells.id_of(key) for key, blob in chunks.items() if blob is None}
-        edit = Edit([Parts.of(new)] if new else [], gone)
+        edit = Edit(Parts.each(new), gone)
         rewrite(self.reader, shard, lambda old, version: edit, cache_control=cache_control)
 
     def stored(self, key: str, blob: Blob) -> Buffer:

@@ -28,7 +28,7 @@ class ShardWriter:
 
     Each shard is read, changed and put back on the condition that nobody wrote it meanwhile. In memory are,
     for each shard in the works, its new chunks as they are stored, the old file and the new one; as many
-    shards are in the works as there are workers.
+    shards are in the works as there are workers, or as fit into memory (see ShardedStore.at_once).
 
     Attributes:
         chunks: encodes the chunks; its compression is that of the sharding.
@@ -65,7 +65,8 @@ class ShardWriter:
         if self.chunks.fill is None and not (plan.whole and channels is None):
             for_each(groups, lambda: lambda group: self._require(group, channels), workers)
         anew = plan.whole and channels is None and len(plan) == self.shards.cells.count
-        helpers = 1 if len(groups) >= workers else workers
+        at_once = 1 if len(groups) < workers else self.shards.at_once([one.shard for one in groups], workers)
+        helpers = workers // at_once
 
         def storer() -> Callable[[ShardGroup], None]:
             encoding, joining = Scratch(), Scratch()
@@ -78,7 +79,7 @@ class ShardWriter:
 
             return store
 
-        for_each(groups, storer, workers if helpers == 1 else 1)
+        for_each(groups, storer, at_once)
 
     def _require(self, group: ShardGroup, channels: slice | None) -> None:
         for ref, stored in zip(group.refs, self.shards.stored_of(group).tolist(), strict=True):
@@ -103,7 +104,7 @@ class ShardWriter:
 
             def edit(old: Parts, version: str | None) -> Edit:
                 merged, removed = self._merged(partly, old, voxels, chosen)
-                return Edit([*layers, merged] if len(merged.contents.ids) else layers, gone | removed)
+                return Edit([*layers, *merged], gone | removed)
 
             rewrite(
                 self.shards.reader,
@@ -128,6 +129,7 @@ class ShardWriter:
         gathered: list[Gathered] = []
         gone: set[int] = set()
         expected = sum(self.chunks.reader.spec(ref).nbytes for _, ref in whole)
+        expected = min(expected, 2 * expected // helpers)  # in each thread's memory
         form = self.shards.reader.form
 
         def encoder() -> Callable[[tuple[int, ChunkRef]], None]:
@@ -151,7 +153,7 @@ class ShardWriter:
 
     def _merged(
         self, partly: _Pairs, old: Parts, voxels: NDArray[Any], channels: slice
-    ) -> tuple[Parts, set[int]]:
+    ) -> tuple[list[Parts], set[int]]:
         new: dict[int, Buffer] = {}
         gone: set[int] = set()
         for number, ref in partly:
@@ -162,4 +164,4 @@ class ShardWriter:
                 gone.add(number)
             else:
                 new[number] = after.data
-        return Parts.of(new), gone
+        return Parts.each(new), gone
