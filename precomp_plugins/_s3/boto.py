@@ -37,7 +37,10 @@ MARK = "precomp-write"
 """The name of the metadata by which a conditional write knows its own object again."""
 
 _BLOCK = 2**18  # bytes; after each one the time is looked at
-_ON_THE_WAY = (ChecksumError, ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError)
+_ON_THE_WAY = (
+    *(ChecksumError, ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError),
+    urllib3.exceptions.HTTPError,  # of the body of an error's answer, which boto3 reads unguarded
+)
 _OF_CREDENTIALS = (CredentialRetrievalError, NoCredentialsError, SSOError, TokenRetrievalError)
 
 
@@ -175,7 +178,7 @@ class BotoRequests:
             if error.response["ResponseMetadata"].get("HTTPStatusCode") not in (301, 400, 403):
                 raise _answer(error) from error
             found = error.response
-        except BotoCoreError as error:
+        except (BotoCoreError, ResponseParserError, urllib3.exceptions.HTTPError) as error:
             raise _failure(error) from error
         region: str | None = found["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
         return region
@@ -218,7 +221,7 @@ def _answers() -> Iterator[None]:
         yield
     except ClientError as error:
         raise _answer(error) from error
-    except (BotoCoreError, ResponseParserError) as error:
+    except (BotoCoreError, ResponseParserError, urllib3.exceptions.HTTPError) as error:
         raise _failure(error) from error
 
 
