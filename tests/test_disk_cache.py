@@ -124,6 +124,12 @@ def vol(far: Remote, path: str, tmp_path: Path) -> CloudVolume:
     return CloudVolume(path, cache=tmp_path / "cache", registry=far.registry)
 
 
+def data_at(store: Store, key: str) -> bytes:
+    blob = store.get(key)
+    assert blob is not None
+    return bytes(blob.data)
+
+
 def files(folder: Path) -> dict[str, bytes]:
     """What is in a folder, without names that start with a dot."""
     return {
@@ -251,14 +257,27 @@ def test_keys_that_no_file_can_have_pass_by(vol: CloudVolume, far: Remote) -> No
         behind(vol).put(key, Blob(key.encode()))
         before = far.gets
         for _ in range(2):
-            blob = store.get(key)
-            assert blob is not None
-            assert bytes(blob.data) == key.encode()
+            assert data_at(store, key) == key.encode()
         assert far.gets - before == 2
         store.put(key, Blob(b"new"))
         store.delete([key])
         assert behind(vol).get(key) is None
     assert files(Path(vol.cache.path)).keys() == {"info"}
+
+
+def test_a_key_that_is_a_folder_of_others_passes_by(vol: CloudVolume) -> None:
+    store = vol._layer.objects().store
+    store.put("notes/a", Blob(b"kept"))
+    with told() as texts:
+        for content in (b"1", b"2"):
+            store.put("notes", Blob(content))
+            assert data_at(store, "notes") == content
+        assert data_at(store, "notes/a") == b"kept"
+        store.delete(["notes"])
+    assert len(texts) == 1
+    assert "is not kept in the cache" in texts[0]
+    assert behind(vol).get("notes") is None
+    assert Path(vol.cache.path, "notes", "a").read_bytes() == b"kept"
 
 
 # --- writing -----------------------------------------------------------------------------------------
@@ -664,8 +683,10 @@ def test_a_folder_with_something_else_in_it_is_left_alone(
     made = make(tmp_path / "precious" / "image")
     made[...] = 1
     before = files(tmp_path / "precious")
-    for folder in (tmp_path / "precious", tmp_path / "precious" / "image"):
-        with pytest.raises(ArgumentError, match="is not empty and no cache"):
+    for folder, name in ((tmp_path / "precious", "image"), (tmp_path / "precious" / "image", "8_8_40")):
+        with pytest.raises(
+            ArgumentError, match=f"is not empty and no cache of precomp's \\('{name}' is in it"
+        ):
             CloudVolume(vol.cloudpath, cache=folder, registry=far.registry)
     with pytest.raises(ArgumentError, match="is a file"):
         CloudVolume(vol.cloudpath, cache=tmp_path / "precious" / "image" / "info", registry=far.registry)
@@ -1029,7 +1050,8 @@ def test_a_default_folder_of_nobody_knows_what_is_as_good_as_none(far: Remote, p
 def test_a_damaged_ledger_is_made_anew(vol: CloudVolume, far: Remote) -> None:
     vol[...]
     ledger = Path(vol.cache.path, HIDDEN, "ledger")
-    for content in (b"", b"x" * 20000, ledger.read_bytes()[:-1]):
+    whole = ledger.read_bytes()
+    for content in (b"", b"x" * 20000, whole[:-1], whole[:16] + b"\xff" * (len(whole) - 16)):
         ledger.write_bytes(content)
         vol[-5:11, 3:19, 100:116] = 7
         vol.cache_bytes = 2 * CHUNK

@@ -123,9 +123,9 @@ def _check_empty(folder: str) -> None:
         if os.path.isfile(folder):
             raise ArgumentError(f"cache: expected a folder, {folder} is a file; choose another") from error
         raise StoreError(f"{folder}: cannot list it: {error}; check its permissions") from error
-    if names - {HIDDEN}:
+    if others := names - {HIDDEN}:
         raise ArgumentError(
-            f"cache: the folder {folder} is not empty and no cache of precomp's ({sorted(names)[0]!r} is in "
+            f"cache: the folder {folder} is not empty and no cache of precomp's ({min(others)!r} is in "
             "it), and is left alone; choose one that is new or empty"
         )
 

@@ -23,6 +23,7 @@ _SLOT = struct.Struct("<QQd")
 _MARK = int.from_bytes(b"precomp1", "little")
 _SLOTS = 4096  # so many that writes at the same time hardly ever meet in one
 _SIZE = _HEAD.size + _SLOTS * _SLOT.size
+_LARGEST = 2**64 - 1  # the disk may have damaged a number, and the next one must fit all the same
 _LEASE = 600.0  # seconds; whoever writes for longer was killed: no request is tried for so long
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0002, 0.01
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -85,13 +86,13 @@ class Pages:
 
     def set_slot(self, key: str, slot: Slot) -> None:
         """Change that of a key."""
-        _write(self._fd, _place(key), _SLOT.pack(*slot))
+        _write(self._fd, _place(key), _packed(slot))
 
     def turn(self) -> None:
         """Let nothing be kept that was fetched before now, whatever its key."""
         for place in range(_HEAD.size, _SIZE, _SLOT.size):
             slot = _slot(self._fd, place)
-            _write(self._fd, place, _SLOT.pack(*slot._replace(generation=slot.generation + 1)))
+            _write(self._fd, place, _packed(slot._replace(generation=slot.generation + 1)))
 
 
 class Ledger:
@@ -147,6 +148,10 @@ if hasattr(os, "register_at_fork"):
 def _place(key: str) -> int:
     # Not hash(), which differs from process to process.
     return _HEAD.size + zlib.crc32(key.encode("utf-8", "surrogatepass")) % _SLOTS * _SLOT.size
+
+
+def _packed(slot: Slot) -> bytes:
+    return _SLOT.pack(slot.generation & _LARGEST, slot.writers & _LARGEST, slot.until)
 
 
 def _slot(fd: int, place: int) -> Slot:

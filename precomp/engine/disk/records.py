@@ -110,6 +110,8 @@ class Records:
             return None
         try:
             data = os.read(fd, _LONGEST)
+        except IsADirectoryError:  # of records of other keys, further below
+            return None
         finally:
             os.close(fd)
         try:
@@ -123,7 +125,7 @@ class Records:
 
     def has(self, key: str) -> bool:
         """Whether there is a record, readable or not."""
-        return os.path.exists(f"{self._root}/{key}")
+        return os.path.isfile(f"{self._root}/{key}")
 
     def keys(self) -> list[str]:
         """Return the keys of all records, readable or not, and the names of unfinished ones."""
