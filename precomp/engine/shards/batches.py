@@ -26,6 +26,7 @@ _Place: TypeAlias = tuple[int, int, tuple[ChunkRef, Minishard]]  # where a chunk
 _PARTS = 32  # chunks of which parts are read with one look at the index
 _FEW = 16  # chunks for which arrays cost more than they bring
 _AT_ONCE = 2**15  # chunks that are looked up before any of them is read
+_RUNS_EACH = 4  # at least for each thread: the last one of them is not to be waited for long
 _RUN_NEAR, _RUN_FAR = 2**20, 2**23  # bytes; what is near stays in the processor's cache until it is decoded
 
 
@@ -75,6 +76,8 @@ class BatchReader:
             else:
                 for_each(Listed(groups), lambda: look_up, workers, reads=True)
                 found.sort(key=lambda run: run[:2])
+            if self._store.is_near and workers > 1:
+                found = _shared(found, workers)
             for_each(Listed(found), lambda: self._reading(taker, tick), workers, reads=True)
 
     def _look_up(self, group: ShardGroup, taker: Taker, tick: Tick | None, in_parts: bool) -> Iterator[_Run]:
@@ -196,3 +199,18 @@ class BatchReader:
         if size > most:
             wrong = ValueError(f"found {size} bytes, more than any such chunk has")
             raise self._chunks.decoder.damaged(ref.key, self._chunks.spec(ref), wrong) from wrong
+
+
+def _shared(runs: list[_Run], workers: int) -> list[_Run]:
+    """Cut runs that are too long for all threads to have work."""
+    most = max(1, sum(len(run.chunks) for run in runs) // (workers * _RUNS_EACH))
+    return [part for run in runs for part in _parts(run, most)]
+
+
+def _parts(run: _Run, most: int) -> Iterator[_Run]:
+    if run.in_parts or len(run.chunks) <= most:
+        yield run
+        return
+    for at in range(0, len(run.chunks), most):
+        chunks = run.chunks[at : at + most]
+        yield _Run(run.shard, chunks[0][0], max(stop for _, stop, _ in chunks), chunks)
