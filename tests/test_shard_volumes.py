@@ -318,6 +318,7 @@ def test_a_shard_replaced_between_index_and_chunk_is_looked_up_again(
 ) -> None:
     vol = make_sharded(tmp_path / "ds" / "a", sharding(0, 1), (64, 16, 16), encoding="jpeg")
     vol[...] = 10
+    vol.parallel = 1  # two threads would read the two chunks for themselves
     other, turns = CloudVolume(vol.cloudpath), [100, 200]
     part = Files.part
 
