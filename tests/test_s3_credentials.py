@@ -103,6 +103,23 @@ def test_half_a_secret_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> N
         open_store(CloudPath("s3", BUCKET, "ds/layer"), S3Options())
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"])
+def test_what_cannot_be_sent_is_told_and_not_quoted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """An end of line, mostly: obstore would panic, and boto3 quote the header."""
+    values = {"AWS_SESSION_TOKEN": "of-a-session", **s3_server().secret}
+    bad = {**values, name: "hunter2\nhunter2"}
+    monkeypatch.setenv(name, f"{values[name]}\n")
+    for other in values.keys() - {name}:
+        monkeypatch.setenv(other, values[other])
+    for secrets, origin in ((bad, "secrets="), (None, "the environment")):
+        with pytest.raises(
+            CredentialsError, match=f"from {origin} has a character that none can have"
+        ) as caught:
+            store_at(secrets=secrets)
+        assert "hunter2" not in str(caught.value)
+        assert values[name] not in str(caught.value)
+
+
 def test_a_session_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = keys("SESSION", AWS_SESSION_TOKEN="SECRET-TOKEN")
     account = open_account("s3://b", "b", S3Options(secrets=secret))

@@ -85,7 +85,9 @@ class Account:
 
     def frozen(self) -> Any:
         """Return the credentials as they are now, refreshed if need be: access_key, secret_key, token."""
-        return self.session.get_credentials().get_frozen_credentials()
+        found = self.session.get_credentials().get_frozen_credentials()
+        _check_sendable(self.place, self.origin, found)
+        return found
 
     def moved(self, region: str) -> "Account":
         """Return the account to the same bucket in another region."""
@@ -179,8 +181,22 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
             origin = secret.origin
         else:
             origin = _found_by_boto3(place, bucket, core, options.profile)
+        found = core.get_credentials()
+        if not isinstance(found, RefreshableCredentials):  # those may take a request to have them at all
+            _check_sendable(place, origin, found.get_frozen_credentials())
     session = boto3.Session(botocore_session=core)
     return Account(place, bucket, session, region or _REGION, origin, ca_bundle, options)
+
+
+def _check_sendable(place: str, origin: str | None, found: Any) -> None:
+    """Raise CredentialsError for what cannot be sent: obstore would panic, and boto3 would quote it."""
+    pairs = (("access key", found.access_key), ("secret key", found.secret_key), ("token", found.token))
+    for name, text in pairs:
+        if not (text or "").isprintable():
+            raise CredentialsError(
+                f"{place}: the {name} from {origin} has a character that none can have, such as the end of a "
+                "line; correct it there"
+            )
 
 
 @cache
