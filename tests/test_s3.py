@@ -185,6 +185,15 @@ def test_names_are_literal() -> None:
     assert f"{path.removeprefix(f's3://{BUCKET}/')}/info" in keys
 
 
+def test_keys_that_xml_cannot_hold_are_deleted_with_others() -> None:
+    store, keys = store_at(), ["a", "b", "with\x01", "with\rreturn", "with\x7f", "with\uffff"]
+    for key in keys:
+        store.put(key, Blob(b"x"))
+    assert sorted(store.list("")) == sorted(keys)
+    store.delete(keys)
+    assert list(store.list("")) == []
+
+
 def test_two_thousand_objects_are_deleted() -> None:
     store = store_at()
     for number in range(3):

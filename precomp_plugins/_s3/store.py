@@ -16,7 +16,7 @@ from precomp_plugins._s3.answers import Answer
 from precomp_plugins._s3.boto import BotoRequests
 from precomp_plugins._s3.bucket import ABSENT, Bucket
 from precomp_plugins._s3.clients import Requests
-from precomp_plugins._s3.obstore import LARGEST_PUT
+from precomp_plugins._s3.obstore import LARGEST_PUT, takes
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
@@ -160,7 +160,9 @@ class S3Store:
         rest = iter(keys)
         while batch := list(itertools.islice(rest, _BULK)):
             names = {self._full(key): key for key in batch}
-            for full in self._delete_all(names) if len(names) > 1 else names:
+            many = {full: key for full, key in names.items() if takes(full)}  # XML cannot hold any character
+            left = self._delete_all(many) if len(many) > 1 else many
+            for full in [*left, *(names.keys() - many.keys())]:
                 self._delete(names[full], full)
 
     def _delete(self, key: str, full: str) -> None:
