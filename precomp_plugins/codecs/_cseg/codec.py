@@ -89,15 +89,17 @@ class CompressedSegmentation:
         places = _places(spec, box)
         if not all(places):
             return
-        for number, channel in enumerate(self._channels(data, spec, places)):
-            target = out[..., number]
-            if target.shape == channel.size:
+        x, y, z = self._inside(places)
+        size = (x[-1] + 1, y[-1] + 1, z[-1] + 1)  # what lies beyond the box is not decoded
+        cut = tuple(slice(part.start, part.stop, part.step) for part in (x, y, z))
+        for number, whole in enumerate(self._channels(data, spec, places)):
+            channel, target = whole._replace(size=size), out[..., number]
+            if target.shape == size:
                 _decode(channel, target)
             else:
-                labels = np.empty(channel.size, spec.dtype, order="F")
+                labels = np.empty(size, spec.dtype, order="F")
                 _decode(channel, labels)
-                inside = (slice(part.start, part.stop, part.step) for part in self._inside(places))
-                target[...] = labels[tuple(inside)]
+                target[...] = labels[cut]
 
     def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
         """Return the labels of a box, from the tables of the blocks that it touches; ValueError as above.
