@@ -353,6 +353,17 @@ def test_other_workers_stop(bucket: str, proxy: FaultProxy) -> None:
     assert len(proxy.requests) <= 8  # of 256 chunks: what four workers had begun, and little more
 
 
+def test_a_delete_that_fails_ends_the_others(bucket: str, proxy: FaultProxy) -> None:
+    """And it is told, not that the others were given up."""
+    store = store_at(bucket, proxy)
+    busy, refused = (lambda request, key=key: f"%2F{key}" in request.path for key in ("busy", "refused"))
+    proxy.plan(Fault.status(503, {"Retry-After": "60"}), match=busy, forever=True)
+    proxy.plan(google(403, "forbidden"), match=refused, forever=True)
+    with pytest.raises(CredentialsError, match="/refused: cannot be deleted"):
+        store.delete(["busy", "refused"])
+    assert sum(map(busy, proxy.requests)) <= 1
+
+
 def test_a_whole_volume_through_many_faults(bucket: str, proxy: FaultProxy) -> None:
     every_kind = [
         Fault.status(503, AT_ONCE),

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -12,7 +12,7 @@ from precomp.errors import StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
 from precomp.ranges import cut, merged
-from precomp.retry import Limits, RetryPolicy
+from precomp.retry import Limits, RetryPolicy, stop_retrying_at
 from precomp_plugins._gs.identity import find_identity
 from precomp_plugins._gs.objects import Objects
 from precomp_plugins._gs.session import given_endpoint
@@ -105,22 +105,27 @@ class GsStore:
             for key, target in targets.items():
                 self._delete(key, target)
             return
-        stop = threading.Event()
+        stop, failed = threading.Event(), list[BaseException]()
 
         def delete(key: str, target: str) -> None:
             if not stop.is_set():
                 try:
                     self._delete(key, target)
-                except BaseException:
+                except BaseException as error:  # noqa: BLE001  the first one is raised below
+                    failed.append(error)
                     stop.set()
-                    raise
 
-        with ThreadPoolExecutor(min(self.workers, len(targets)), "precomp-gs") as pool:
+        workers = min(self.workers, len(targets))
+        with ThreadPoolExecutor(workers, "precomp-gs", stop_retrying_at, (stop,)) as pool:
             try:
-                for done in [pool.submit(delete, *item) for item in targets.items()]:
-                    done.result()
+                wait([pool.submit(delete, *item) for item in targets.items()])
             finally:
                 stop.set()  # an interrupt ends the others too
+        if failed:
+            try:
+                raise failed[0]
+            finally:
+                failed.clear()  # the error's traceback holds this frame: no cycle
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, page by page."""
