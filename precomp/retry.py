@@ -25,12 +25,15 @@ _LONGEST_PAUSE = 20.0  # seconds
 _of_thread = threading.local()
 
 
-def stop_retrying_at(event: threading.Event | None) -> None:
+def stop_retrying_at(event: threading.Event | None) -> threading.Event | None:
     """Let this thread begin no other attempt, and end its pauses, once the event is set; None: never mind.
 
-    What has been given up, by an error elsewhere or by Ctrl-C, is not to be insisted on.
+    What has been given up, by an error elsewhere or by Ctrl-C, is not to be insisted on. Returns the event
+    that counted before.
     """
+    before: threading.Event | None = getattr(_of_thread, "stop", None)
     _of_thread.stop = event
+    return before
 
 
 class TransientError(Exception):

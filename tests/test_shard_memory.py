@@ -77,7 +77,7 @@ def test_memory_is_that_of_the_shards_in_the_works(
 @pytest.mark.parametrize("what", ["most", "copy"])
 def test_many_threads_have_no_more_shards_in_the_works_than_fit_into_memory(layer: Path, what: str) -> None:
     """As sixteen threads would have on S3; the others help with the chunks of a shard."""
-    assert peak(layer, 4, what, 4 * SHARD) < 3 * SHARD + SLACK
+    assert peak(layer, 4, what, 4 * SHARD) < 4 * SHARD + SLACK  # four of them take 10
 
 
 def test_a_copy_of_very_many_chunks_takes_little_memory_for_each() -> None:

@@ -1,6 +1,7 @@
 """Sharded volumes: read and written, by tensorstore too, and nothing of what others write lost or stale."""
 
 import multiprocessing
+import struct
 import tempfile
 import threading
 import uuid
@@ -19,7 +20,8 @@ from precomp.engine.shards.build import build
 from precomp.engine.shards.files import Files
 from precomp.engine.shards.ids import Locator
 from precomp.engine.shards.index import Format
-from precomp.errors import ChunkDecodeError, EmptyVolumeError, StoreError, UnsupportedError
+from precomp.engine.write import ChunkWriter
+from precomp.errors import ChunkDecodeError, EmptyVolumeError, StoreError, TooLargeError, UnsupportedError
 from precomp.info import ShardingSpec
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.memory import open_shared
@@ -271,6 +273,25 @@ def test_a_whole_volume_is_deleted_by_writing_it_black(tmp_path: Path, place: st
     assert not any(vol.exists(vol.bounds).values())
 
 
+def test_threads_share_the_parts_of_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its lock is held, others wait."""
+    vol = make_sharded(
+        tmp_path / "ds" / "a", sharding(2, 2), (64, 64, 16), parallel=4, non_aligned_writes=True, max_mip=0
+    )
+    voxels = noise(vol.shape)
+    vol[...] = voxels
+    meeting, merged = threading.Barrier(4), ChunkWriter.merged
+
+    def together(*arguments: Any) -> Any:
+        meeting.wait(30)
+        return merged(*arguments)
+
+    monkeypatch.setattr(ChunkWriter, "merged", together)
+    vol[:, :, 101:115] = 7
+    voxels[:, :, 1:15] = 7
+    np.testing.assert_array_equal(vol[...], voxels)
+
+
 def test_a_chunk_that_is_missing_is_not_written_in_part(tmp_path: Path) -> None:
     vol = make_sharded(tmp_path / "ds" / "a", sharding(0, 1, 1), (64, 16, 16), non_aligned_writes=True)
     vol[-5:27] = 1
@@ -458,6 +479,33 @@ def test_a_chunk_larger_than_any_is_not_fetched(tmp_path: Path) -> None:
     for box in (Bbox((-5, 3, 100), (11, 19, 116)), vol.bounds):
         with pytest.raises(ChunkDecodeError, match=r"chunk id 0.*more than any such chunk"):
             vol[box]
+
+
+def test_a_file_of_a_terabyte_is_an_error_and_takes_no_memory(tmp_path: Path) -> None:
+    vol = make_sharded(
+        tmp_path / "ds" / "a", sharding(0, 1), (32, 16, 16), non_aligned_writes=True, fill_missing=True
+    )
+    path, size = Path(tmp_path, "ds", "a", "8_8_40", "0.shard"), 2**40
+    path.parent.mkdir()
+    with path.open("wb") as file:  # sparse; one chunk is nearly all of it
+        file.write(struct.pack("<4Q", 0, 24, 0, 0) + struct.pack("<3Q", 0, 24, size - 56))
+        file.truncate(size)
+    first = Bbox((-5, 3, 100), (11, 19, 116))
+    for read in (lambda: vol[first], lambda: vol[0, 5, 105], lambda: vol.transfer_to(tmp_path / "ds" / "b")):
+        with pytest.raises(
+            ChunkDecodeError, match=r"chunk id 0, minishard 0 of .*8_8_40/0\.shard.*1099511627720"
+        ):
+            read()
+
+    def write() -> None:
+        vol[first] = 1
+
+    def write_a_part() -> None:
+        vol[0] = 1
+
+    for change in (write, write_a_part, lambda: vol.delete(first)):
+        with pytest.raises(TooLargeError, match=r"8_8_40/0\.shard: not enough memory to write this shard"):
+            change()
 
 
 def test_an_edited_sharding_is_not_read_with_indices_of_the_old_one(tmp_path: Path) -> None:

@@ -1173,6 +1173,28 @@ def test_a_lock_that_is_never_free_is_an_error(
     assert files() == {KEY: b"new"}
 
 
+@posix_only
+def test_the_holder_of_a_large_file_has_more_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shard of a gigabyte is not rewritten in the time that does for a chunk."""
+    path = tmp_path / "layer" / KEY
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bytes(2**20))
+    monkeypatch.setattr("precomp_plugins._file.lock._DEADLINE", 0.05)
+    monkeypatch.setattr("precomp_plugins._file.lock._LEAST_SPEED", 2**15)  # 32 seconds for that
+    waited: list[bool] = []
+
+    def wait() -> None:
+        with locked(KEY, str(path)):
+            waited.append(True)
+
+    with locked(KEY, str(path)):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        thread.join(0.5)
+    thread.join(30)
+    assert waited == [True]
+
+
 @pytest.mark.parametrize("size", [10, 3])
 def test_a_system_that_reads_into_no_memory_reads_all_the_same(
     store: FileStore, monkeypatch: pytest.MonkeyPatch, size: int

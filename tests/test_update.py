@@ -43,15 +43,20 @@ def test_who_is_always_too_late_is_told_of_what(monkeypatch: pytest.MonkeyPatch,
     vol = make_sharded(path, sharding(), **options) if sharded else make(path, **options)
     vol[...] = 1
 
+    tries: list[str] = []
+
     def put(store: MemoryStore, key: str, blob: Blob, *, condition: Condition | None = None) -> Any:
+        tries.append(key)
         raise ConditionFailedError(f"{key}: somebody was quicker")
 
     monkeypatch.setattr(MemoryStore, "put", put)
     monkeypatch.setattr(module, "_DEADLINE", -1.0)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 0.005)
     key = r"8_8_40/0+\.shard" if sharded else KEY
     with pytest.raises(StoreError, match=f"^{vol.cloudpath}/{key}: other writers .* again") as caught:
         vol[0:1, 4:5, 101:102] = 7
     assert isinstance(caught.value.__cause__, ConditionFailedError)
+    assert len(tries) == 16  # however long each takes: of a large shard that is longer than the deadline
 
 
 def test_a_write_looks_at_its_store_once(vol: CloudVolume, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from precomp import CloudVolume
+from precomp.engine.workers import Listed, for_each
 from precomp.hookspecs import ProtocolPlugin, hookimpl
 from precomp.interfaces import Blob, ByteRange, Condition, Stat, UsesWorkers
 from precomp.memory import MemoryStore
 from precomp.plugins import Registry
+from precomp.retry import stop_retrying_at
 from precomp_plugins.codecs import jpeg, raw
 from precomp_plugins.compressors import gzip
 
@@ -98,3 +100,18 @@ def test_a_store_is_told_the_type_of_content(encoding: str, content_type: str, c
     assert found == (content_type, compress, "max-age=60")
     info = store.blobs["info"]
     assert (info.content_type, info.cache_control) == ("application/json", "no-cache")
+
+
+def test_a_request_within_another_ends_with_the_retries_of_that() -> None:
+    """A thread that has put together a shard, with the help of others, stores it: which may be given up."""
+    seen: list[object] = []
+
+    def outer(number: int) -> None:
+        before = stop_retrying_at(None)
+        stop_retrying_at(before)
+        for_each(Listed([1, 2, 3]), lambda: lambda inner: None, 2)
+        seen.append((before, stop_retrying_at(before)))
+
+    for_each(Listed([1, 2]), lambda: outer, 2)
+    assert len(seen) == 2
+    assert all(before is after and before is not None for before, after in seen)

@@ -12,7 +12,8 @@ __all__ = ["Update", "update", "updater"]
 Update: TypeAlias = Callable[[str, Modify], None]
 """Replaces the object at a key by `modify(object)`."""
 
-_DEADLINE = 60.0  # seconds; contention on one chunk beyond that is a stuck or hostile writer
+_DEADLINE = 60.0  # seconds; contention on one chunk beyond that is a stuck or hostile writer,
+_LEAST_ATTEMPTS = 16  # or there are many writers of a large shard, for which one attempt takes long
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 1.0
 
@@ -50,16 +51,18 @@ def updater(store: Store, where: Callable[[str], str] = str) -> Update:
         return None
 
     def insist(key: str, modify: Modify) -> None:
-        deadline, pause = time.monotonic() + _DEADLINE, _FIRST_PAUSE
+        start, pause, attempts = time.monotonic(), _FIRST_PAUSE, 1
         while (error := attempt(key, modify)) is not None:
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - start
+            if waited > _DEADLINE and attempts >= _LEAST_ATTEMPTS:
                 raise StoreError(
-                    f"{where(key)}: other writers changed it again and again for {_DEADLINE:.0f} s; "
+                    f"{where(key)}: other writers changed it again and again for {waited:.0f} s; "
                     "nothing was written, write chunk-aligned boxes or fewer at a time"
                 ) from error
             from random import uniform  # only a busy chunk needs it
 
             time.sleep(uniform(0, pause))
+            attempts += 1
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     return insist

@@ -130,8 +130,8 @@ class _Job(Generic[T]):
 
     def work(self) -> None:
         """Take batches until none is left or somebody failed."""
+        before = stop_retrying_at(self._stop)  # of a request that this one is a part of
         try:
-            stop_retrying_at(self._stop)
             task = self._make_task()
             while not self._stop.is_set():
                 with self._taking:
@@ -148,7 +148,7 @@ class _Job(Generic[T]):
         except BaseException as error:  # noqa: BLE001  carried to the caller's thread
             self.fail(error)
         finally:
-            stop_retrying_at(None)
+            stop_retrying_at(before)
 
     def start(self, threads: list[threading.Thread], count: int) -> None:
         """Start up to `count` threads that do the same, known to `wait`."""

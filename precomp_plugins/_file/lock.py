@@ -17,7 +17,8 @@ from precomp_plugins._file.io import create_file, failure
 
 __all__ = ["is_locked", "locked"]
 
-_DEADLINE = 60.0  # seconds; an update takes milliseconds
+_DEADLINE = 60.0  # seconds; an update takes milliseconds, and more where the file is large:
+_LEAST_SPEED = 2**22  # bytes in a second
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
 _LONGEST_NAME = 128  # bytes; beyond it `.NAME.lock` may be too long where NAME itself is not
 
@@ -31,7 +32,7 @@ def locked(key: str, path: str) -> Iterator[None]:
     """
     name = _lock_name(path)
     try:
-        fd = _acquire(name)
+        fd = _acquire(name, _DEADLINE + _size(path) / _LEAST_SPEED)
     except OSError as error:
         raise failure("lock", key, name, error) from error
     _held.add(fd)
@@ -57,11 +58,19 @@ def _lock_name(path: str) -> str:
     return f"{folder}/.{name}.lock"
 
 
-def _acquire(name: str) -> int:
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:  # there is none, or another one, compressed
+        return 0
+
+
+def _acquire(name: str, patience: float) -> int:
+    """Wait for the lock, for `patience` seconds with each holder."""
     while True:
         fd = _open(name)
         try:
-            _lock(fd)
+            _lock(fd, patience)
             # The holder before us has removed the file that we waited for; a third may hold a new one.
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(fd), os.stat(name)):
@@ -105,7 +114,7 @@ if hasattr(os, "register_at_fork"):
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(fd: int) -> None:
+    def _lock(fd: int, patience: float) -> None:
         while True:
             with suppress(OSError):  # gives up after ten seconds
                 return msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
@@ -119,9 +128,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _lock(fd: int) -> None:
+    def _lock(fd: int, patience: float) -> None:
         # Not by waiting in the system: that would have no end where the holder is stopped.
-        deadline, pause = time.monotonic() + _DEADLINE, _FIRST_PAUSE
+        deadline, pause = time.monotonic() + patience, _FIRST_PAUSE
         while True:
             try:
                 return fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -130,7 +139,7 @@ else:
                     break
             time.sleep(random.uniform(0, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
-        raise TimeoutError(errno.ETIMEDOUT, f"it was not free within {_DEADLINE:.0f} s")
+        raise TimeoutError(errno.ETIMEDOUT, f"it was not free within {patience:.0f} s")
 
     def _release(fd: int, name: str) -> None:
         try:

@@ -97,11 +97,11 @@ class ShardReader:
         """Return the key of a shard's file."""
         return f"{self._prefix}{self.form.locator.name(shard)}{suffix}"
 
-    def get(self, number: int, byte_range: ByteRange | None = None) -> Blob | None:
+    def get(self, number: int, byte_range: ByteRange | None = None, most: int | None = None) -> Blob | None:
         """Return a chunk, or a part of it, as it is stored; None where there is none.
 
-        `size` is the chunk's, `version` that of the shard. Raises ChunkDecodeError where an index is damaged,
-        and StoreError.
+        `size` is the chunk's, `version` that of the shard. Raises ChunkDecodeError where an index is damaged
+        or tells of more than `most` bytes, and StoreError.
         """
 
         def look() -> tuple[Blob | None] | None:
@@ -110,6 +110,9 @@ class ShardReader:
                 return (None,)
             minishard, start, stop = found
             low, high = (start, stop) if byte_range is None else cut(byte_range, start, stop)
+            if most is not None and high - low > most:
+                what = f"expected at most {most} bytes, found {high - low}"
+                raise self.form.damaged(self.where(number), None, what)
             data = self.files.part(minishard.file, minishard.proofs, low, high)
             if data is None:
                 self.forget(*self.form.locator.locate(number))

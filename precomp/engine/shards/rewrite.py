@@ -8,7 +8,7 @@ from precomp.engine.shards.build import Parts, check_size, finish, join, take_ap
 from precomp.engine.shards.index import Contents
 from precomp.engine.shards.reader import ShardReader
 from precomp.engine.update import updater
-from precomp.errors import UnsupportedError
+from precomp.errors import TooLargeError, UnsupportedError
 from precomp.interfaces import Blob, SupportsUpdate
 
 __all__ = ["Edit", "rewrite"]
@@ -55,7 +55,7 @@ def rewrite(
         scratch: memory for the new shard.
 
     Raises UnsupportedError for a shard in the old form and for one with too large an index, ChunkDecodeError
-    for a damaged one (it is left as it is), and StoreError.
+    for a damaged one (it is left as it is), TooLargeError and StoreError.
     """
     objects, form, key = reader.objects, reader.form, reader.key(shard)
     check_size(form, objects.where(key))
@@ -88,6 +88,13 @@ def rewrite(
             updater(objects.store, objects.where)(key, modify)
     except _UnchangedError:
         return
+    except TooLargeError:
+        raise
+    except MemoryError as error:
+        raise TooLargeError(
+            f"{objects.where(key)}: not enough memory to write this shard anew, which takes three times its "
+            "size; free some, lower `parallel`, or copy the volume to smaller shards"
+        ) from error
     reader.is_new_form = True
 
 

@@ -114,7 +114,7 @@ class ShardedStore:
 
     def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
         """Return a chunk as stored or a part of it; None means absent."""
-        return self.reader.get(self.cells.id_of(key), byte_range)
+        return self.reader.get(self.cells.id_of(key), byte_range, 2 * self._limit + 2**16)
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts of a chunk, all of one version; None means absent."""

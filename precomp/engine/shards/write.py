@@ -103,7 +103,7 @@ class ShardWriter:
             layers, gone = self._encoded(whole, voxels, helpers, encoding)
 
             def edit(old: Parts, version: str | None) -> Edit:
-                merged, removed = self._merged(partly, old, voxels, chosen)
+                merged, removed = self._merged(partly, old, voxels, chosen, helpers)
                 return Edit([*layers, *merged], gone | removed)
 
             rewrite(
@@ -152,11 +152,14 @@ class ShardWriter:
         return [layer for parts in gathered if len((layer := parts.parts).contents.ids)], gone
 
     def _merged(
-        self, partly: _Pairs, old: Parts, voxels: NDArray[Any], channels: slice
+        self, partly: _Pairs, old: Parts, voxels: NDArray[Any], channels: slice, helpers: int
     ) -> tuple[list[Parts], set[int]]:
+        """The chunks that are written in part, and what is to go."""
         new: dict[int, Buffer] = {}
         gone: set[int] = set()
-        for number, ref in partly:
+
+        def merge(pair: tuple[int, ChunkRef]) -> None:
+            number, ref = pair
             data = old.get(number)
             before = None if data is None else Blob(data, self.shards.packed)
             after = self.chunks.merged(ref, before, voxels[ref.target], channels, True)
@@ -164,4 +167,6 @@ class ShardWriter:
                 gone.add(number)
             else:
                 new[number] = after.data
+
+        for_each(Listed(partly), lambda: merge, helpers)
         return Parts.each(new), gone
