@@ -13,7 +13,15 @@ import attrs
 
 from precomp.errors import StoreError
 
-__all__ = ["RETRIED_STATUS", "Limits", "RetryPolicy", "TransientError", "retry_after", "stop_retrying_at"]
+__all__ = [
+    "RETRIED_STATUS",
+    "Limits",
+    "RetryPolicy",
+    "TransientError",
+    "retry_after",
+    "stop_retrying_at",
+    "stopped_within",
+]
 
 T = TypeVar("T")
 
@@ -111,7 +119,7 @@ class RetryPolicy:
                 failure = error
             pause = self._pause(tries, failure.retry_after)
             over = tries >= self.max_attempts or time.monotonic() + pause >= until
-            if over or _stopped_within(pause):
+            if over or stopped_within(pause):
                 spent = time.monotonic() - start
                 raise self._given_up(what, tries, spent, failure) from (failure.__cause__ or failure)
 
@@ -132,8 +140,8 @@ class RetryPolicy:
         )
 
 
-def _stopped_within(seconds: float) -> bool:
-    """Wait so long; True, and at once, where this thread is not to try again."""
+def stopped_within(seconds: float) -> bool:
+    """Wait so long; True, and at once, where this thread is not to try again (see `stop_retrying_at`)."""
     stop: threading.Event | None = getattr(_of_thread, "stop", None)
     if stop is not None:
         return stop.wait(seconds)

@@ -171,7 +171,7 @@ def test_a_busy_service_has_a_second_at_first(
         pauses.append(seconds)
         return False
 
-    monkeypatch.setattr(retry, "_stopped_within", pause)
+    monkeypatch.setattr(retry, "stopped_within", pause)
     store = behind(proxy, path)
     for code, first in ((429, 1), (503, 1), (500, 0)):
         pauses.clear()

@@ -1,5 +1,6 @@
 """Chunks that are written in part: what is said where that cannot be done, and how often a store is asked."""
 
+import threading
 import uuid
 from typing import Any
 
@@ -57,6 +58,33 @@ def test_who_is_always_too_late_is_told_of_what(monkeypatch: pytest.MonkeyPatch,
         vol[0:1, 4:5, 101:102] = 7
     assert isinstance(caught.value.__cause__, ConditionFailedError)
     assert len(tries) == 16  # however long each takes: of a large shard that is longer than the deadline
+
+
+def test_who_is_too_late_does_not_insist_once_another_failed(
+    vol: CloudVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two threads is too late until the other one fails, which it does then."""
+    put, late = MemoryStore.put, threading.Event()
+    tries = 0
+
+    def hostile(store: MemoryStore, key: str, blob: Blob, *, condition: Condition | None = None) -> Any:
+        nonlocal tries
+        if key == KEY:
+            tries += 1
+            late.set()
+            raise ConditionFailedError(f"{key}: somebody was quicker")
+        assert late.wait(60)
+        raise StoreError(f"{key}: cannot be written")
+
+    monkeypatch.setattr(MemoryStore, "put", hostile)
+    monkeypatch.setattr(module, "_FIRST_PAUSE", 1e9)
+    monkeypatch.setattr(module, "_LONGEST_PAUSE", 1e9)
+    vol.parallel = 2
+    with pytest.raises(StoreError, match="cannot be written"):
+        vol[-4:12, 4:5, 101:102] = 7
+    assert tries == 1
+    monkeypatch.setattr(MemoryStore, "put", put)
+    assert (vol[...] == 1).all()
 
 
 def test_a_write_looks_at_its_store_once(vol: CloudVolume, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, Condition, Modify, Store, SupportsUpdate
+from precomp.retry import stopped_within
 
 __all__ = ["Update", "update", "updater"]
 
@@ -53,15 +54,15 @@ def updater(store: Store, where: Callable[[str], str] = str) -> Update:
     def insist(key: str, modify: Modify) -> None:
         start, pause, attempts = time.monotonic(), _FIRST_PAUSE, 1
         while (error := attempt(key, modify)) is not None:
+            from random import uniform  # only a busy chunk needs it
+
             waited = time.monotonic() - start
-            if waited > _DEADLINE and attempts >= _LEAST_ATTEMPTS:
+            over = waited > _DEADLINE and attempts >= _LEAST_ATTEMPTS
+            if over or stopped_within(uniform(0, pause)):
                 raise StoreError(
                     f"{where(key)}: other writers changed it again and again for {waited:.0f} s; "
                     "nothing was written, write chunk-aligned boxes or fewer at a time"
                 ) from error
-            from random import uniform  # only a busy chunk needs it
-
-            time.sleep(uniform(0, pause))
             attempts += 1
             pause = min(2 * pause, _LONGEST_PAUSE)
 
