@@ -34,6 +34,9 @@ path, options, stop, work = json.loads(sys.argv[1])
 vol = CloudVolume(path, options=options)
 if work == "read":
     vol[-5:stop, 3:19, 100:116]
+elif work == "write a part":
+    vol.non_aligned_writes = True
+    vol[-5:stop, 4:5, 101:102] = 7
 else:
     vol[-5:11, 3:19, 100:116] = 7
 """
@@ -104,6 +107,15 @@ def test_a_reader_hears_it_at_once(protocol: str, stop: int, after: int | None, 
     with served(protocol, tmp_path) as (proxy, path, options):
         proxy.plan(Fault.stall(after), match=lambda request: "100-116" in request.path, forever=True)
         said = interrupted(proxy, path, options, stop, "read")
+        assert said.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("protocol", ["s3", "gs"])
+def test_a_writer_who_looks_for_chunks_hears_it_at_once(protocol: str, tmp_path: Path) -> None:
+    """Nothing is written before all that are written in part are known to be there."""
+    with served(protocol, tmp_path) as (proxy, path, options):
+        proxy.plan(Fault.stall(), match=lambda request: "100-116" in request.path, forever=True)
+        said = interrupted(proxy, path, options, 315, "write a part")
         assert said.rstrip().endswith("KeyboardInterrupt")
 
 

@@ -81,7 +81,7 @@ class ChunkWriter:
         (it is left as it is), TooLargeError and StoreError.
         """
         if self.fill is None and not (plan.whole and channels is None):
-            for_each(plan, lambda: lambda ref: self._require(ref, channels), workers)
+            for_each(plan, lambda: lambda ref: self._require(ref, channels), workers, reads=True)
         for_each(plan, lambda: self._storer(voxels, channels), workers, tick)
 
     def _storer(self, voxels: NDArray[Any], channels: slice | None) -> Callable[[ChunkRef], None]:
