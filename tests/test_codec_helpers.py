@@ -71,6 +71,21 @@ def test_a_forked_child_has_helpers_of_its_own() -> None:
     assert decodes()
 
 
+def test_nobody_is_given_a_helper_that_is_closed_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Daemon threads decode until the very end."""
+    assert decodes()
+    close, closed = helpers._Helper.close, []
+
+    def watched(helper: helpers._Helper) -> None:
+        closed.append(helper)
+        assert not any(helper in kept for kept in helpers._idle.values())
+        close(helper)
+
+    monkeypatch.setattr(helpers._Helper, "close", watched)
+    helpers._close_all()
+    assert closed
+
+
 @pytest.mark.parametrize("end", ["", "import os; os.kill(os.getpid(), 9)"])
 def test_helpers_end_with_the_process(end: str) -> None:
     """However that ends."""

@@ -228,9 +228,11 @@ def _forget() -> None:
 
 @atexit.register
 def _close_all() -> None:
-    for helper in chain.from_iterable(_idle.values()):
+    with _lock:  # daemon threads may still be at work
+        helpers = list(chain.from_iterable(_idle.values()))
+        _idle.clear()
+    for helper in helpers:
         helper.close()
-    _idle.clear()
 
 
 if hasattr(os, "register_at_fork"):
