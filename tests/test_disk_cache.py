@@ -997,11 +997,11 @@ def test_a_chunk_damaged_where_it_comes_from_is_not_kept(vol: CloudVolume, far: 
 
 MARKS = {
     "empty": "",
-    "half": '{"format": 1, "cloudp',
+    "half": '{"format": 2, "cloudp',
     "no mark": "[1]",
     "of another version": '{"format": 7, "cloudpath": "far://a/b/c", "origin": ""}',
-    "without a path": '{"format": 1, "origin": ""}',
-    "of wrong types": '{"format": 1, "cloudpath": ["x"], "origin": null}',
+    "without a path": '{"format": 2, "origin": ""}',
+    "of wrong types": '{"format": 2, "cloudpath": ["x"], "origin": null}',
 }
 
 
@@ -1032,6 +1032,22 @@ def test_copies_of_nobody_knows_what_are_dropped(
     np.testing.assert_array_equal(CloudVolume(folder)[...], noise(vol.shape))
     with pytest.raises(ArgumentError, match="holds copies"):
         CloudVolume(other.cloudpath, cache=folder, registry=far.registry)
+
+
+@pytest.mark.parametrize("to_ours", [True, False])
+def test_a_letter_of_a_mark_changed_is_no_mark_of_another(
+    vol: CloudVolume, far: Remote, path: str, tmp_path: Path, to_ours: bool
+) -> None:
+    """What was the mark of one layer may read as that of another one."""
+    owner = make(f"{path}2", registry=far.registry, cache=tmp_path / "2") if to_ours else vol
+    owner[...] = 7
+    vol[...] = noise(vol.shape)
+    mark = Path(owner.cache.path, HIDDEN, "cache")
+    mark.write_text(mark.read_text().replace(owner.cloudpath, path if to_ours else f"{path}2"))
+    for _ in range(2):
+        again = CloudVolume(path, cache=owner.cache.path, registry=far.registry)
+        np.testing.assert_array_equal(again[...], noise(vol.shape))
+        assert json.loads(mark.read_text())["cloudpath"] == path
 
 
 def test_a_default_folder_of_nobody_knows_what_is_as_good_as_none(far: Remote, path: str, home: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from precomp.interfaces import Blob, CloudPath, Condition, Store
 __all__ = ["claim", "default_folder", "is_claimed", "overlap"]
 
 _CLAIM = "cache"  # the key, in the hidden folder
-_FORMAT = 1
+_FORMAT = 2
 _LONGEST_PART = 200  # bytes
 _UNSAFE = frozenset('%/\\:*?"<>|')
 _log = logging.getLogger(__name__)
@@ -48,7 +49,9 @@ def claim(records: Store, folder: str, path: CloudPath, origin: str, drop_all: C
     copies it holds, so `drop_all` is called. Raises ArgumentError where it holds anything else, and OSError
     where it cannot be read or made.
     """
-    mark = Blob(jsonio.dumps({"format": _FORMAT, "cloudpath": str(path), "origin": origin}))
+    found = (str(path), origin)
+    fields = {"format": _FORMAT, "cloudpath": found[0], "origin": found[1], "checksum": _checksum(*found)}
+    mark = Blob(jsonio.dumps(fields))
     try:
         if _claimed_by(records, folder, path, origin):
             return
@@ -102,7 +105,13 @@ def _mark_of(blob: Blob) -> tuple[str, str]:
     cloudpath, origin = fields.get("cloudpath"), fields.get("origin")
     if not isinstance(cloudpath, str) or not isinstance(origin, str):  # or of another version
         raise _DamagedMarkError
+    if fields.get("checksum") != _checksum(cloudpath, origin):  # one letter away may be another layer
+        raise _DamagedMarkError
     return cloudpath, origin
+
+
+def _checksum(cloudpath: str, origin: str) -> int:
+    return zlib.crc32(f"{cloudpath}\n{origin}".encode("utf-8", "surrogatepass"))
 
 
 def overlap(folder: str, layer: str) -> bool:
