@@ -20,7 +20,7 @@ from volumes import make, noise
 
 from precomp import CloudVolume
 from precomp.credentials import places
-from precomp.errors import CredentialsError, StoreError
+from precomp.errors import ConfigError, CredentialsError, StoreError
 from precomp.interfaces import Blob, CloudPath
 from precomp_plugins._gs.store import GsStore
 from precomp_plugins.gs import GsOptions
@@ -161,6 +161,18 @@ def test_nobody_where_an_address_is_given(
     account = front.account(EMAIL)
     logged_in = GsStore(CloudPath("gs", bucket, "a"), GsOptions(secrets=account))
     assert logged_in.get("k") is not None
+
+
+@pytest.mark.parametrize("address", ["http://", "http://[::1", "http://127.0.0.1:99999", "http://a b"])
+def test_an_address_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    path = CloudPath("gs", "bucket", "a")
+    with pytest.raises(
+        ConfigError, match=r"^gs://bucket/a: endpoint_url or .* expected http://HOST:PORT, found"
+    ):
+        GsStore(path, GsOptions(endpoint_url=address, anonymous=True))
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    with pytest.raises(ConfigError, match="expected http://HOST:PORT, found"):
+        GsStore(path, GsOptions())
 
 
 def test_anonymous_looks_nowhere(front: GoogleFront, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,13 +185,21 @@ def _body(response: Any, limits: Limits) -> bytes:
 def given_endpoint(options: "GsOptions", place: str) -> str:
     """Return the address that the options or the environment give; empty where it is Google's own.
 
-    Raises ConfigError where there is a user in it.
+    Raises ConfigError where there is a user in it, or no host.
     """
     given = options.endpoint_url or os.environ.get(EMULATOR) or ""
     if "@" in given:
         raise ConfigError(f"{place}: {EMULATOR}: {USER_IN_IT}")
     if given and "://" not in given:
         given = f"http://{given}"
+    try:
+        usable = not given or (urllib3.util.parse_url(given).host and urlsplit(given).hostname)
+    except (urllib3.exceptions.LocationParseError, ValueError):
+        usable = None
+    if not usable:
+        raise ConfigError(
+            f"{place}: endpoint_url or {EMULATOR}: expected http://HOST:PORT, found {given!r}; correct it"
+        )
     return given.rstrip("/")
 
 
