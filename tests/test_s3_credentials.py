@@ -120,6 +120,13 @@ def test_what_cannot_be_sent_is_told_and_not_quoted(monkeypatch: pytest.MonkeyPa
         assert values[name] not in str(caught.value)
 
 
+def test_a_region_that_cannot_be_sent_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-2\n")
+    with pytest.raises(ConfigError, match="region: expected its name, found 'eu-west-2"):
+        store_at()
+    assert store_at(region="us-east-1").get("x") is None
+
+
 def test_a_session_token_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = keys("SESSION", AWS_SESSION_TOKEN="SECRET-TOKEN")
     account = open_account("s3://b", "b", S3Options(secrets=secret))

@@ -184,6 +184,8 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
         found = core.get_credentials()
         if not isinstance(found, RefreshableCredentials):  # those may take a request to have them at all
             _check_sendable(place, origin, found.get_frozen_credentials())
+    if not (region or "").isprintable():
+        raise ConfigError(f"{place}: region: expected its name, found {region!r}; correct it where it is set")
     session = boto3.Session(botocore_session=core)
     return Account(place, bucket, session, region or _REGION, origin, ca_bundle, options)
 
