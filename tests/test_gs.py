@@ -129,6 +129,8 @@ def test_odd_keys_are_the_services_names(bucket: str) -> None:
 def test_a_key_that_utf8_cannot_write(bucket: str) -> None:
     with pytest.raises(StoreError, match="UTF-8"):
         store_at(bucket).put("\udcff", Blob(b""))
+    with pytest.raises(StoreError, match="UTF-8"):
+        store_at(bucket).list("\udcff")
 
 
 def test_layers_anywhere_in_a_bucket(bucket: str) -> None:

@@ -18,8 +18,8 @@ from volumes import make, noise
 
 from precomp import CloudVolume
 from precomp.bench.serving import free_port
-from precomp.errors import ArgumentError, ConfigError, StoreError
-from precomp.interfaces import Blob, ByteRange, CloudPath, Store
+from precomp.errors import ArgumentError, ConditionFailedError, ConfigError, StoreError
+from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Store
 from precomp.testing import StoreTests, VolumeStateMachine
 from precomp_plugins._s3.store import S3Store
 from precomp_plugins.s3 import S3Options
@@ -183,6 +183,23 @@ def test_names_are_literal() -> None:
         for item in s3_server().client.list_objects_v2(Bucket=BUCKET, Prefix=path[11:])["Contents"]
     ]
     assert f"{path.removeprefix(f's3://{BUCKET}/')}/info" in keys
+
+
+def test_a_key_that_utf8_cannot_write() -> None:
+    store = store_at()
+    for call in (store.get, store.stat, store.list, lambda key: store.put(key, Blob(b""))):
+        with pytest.raises(StoreError, match="is no key: UTF-8"):
+            call("a/\udcff")
+
+
+def test_what_no_header_can_hold_is_not_sent() -> None:
+    store, text = store_at(), "a\nb"
+    for blob in (Blob(b"", text), Blob(b"", content_type=text), Blob(b"", cache_control="\udcff")):
+        with pytest.raises(StoreError, match="expected headers of printable ASCII"):
+            store.put("x", blob)
+    with pytest.raises(ConditionFailedError):
+        store.put("x", Blob(b""), condition=Condition(text))
+    assert store.get("x") is None
 
 
 def test_keys_that_xml_cannot_hold_are_deleted_with_others() -> None:

@@ -131,6 +131,7 @@ class GsStore:
         """Yield every key that starts with `prefix`, page by page."""
         if "/" in prefix:
             check_key(prefix.rpartition("/")[0])
+        self._objects.target(f"{prefix}x")  # raises for what UTF-8 cannot write
         return self._list(prefix)
 
     def stat(self, key: str) -> Stat | None:

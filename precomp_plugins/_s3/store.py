@@ -124,6 +124,9 @@ class S3Store:
         a conditional put was lost, the object tells whether it is this one.
         """
         full = self._full(key)
+        self._check_headers(key, blob)
+        if condition is not None and not _is_header(condition.version):
+            raise self._unmet(key, condition)  # no object can have such a version
         mark = None if condition is None else token_hex(16)
         failed: list[Answer] = []
 
@@ -141,11 +144,22 @@ class S3Store:
             found, version = self._marked(key, full) if failed else (None, None)
             if found == mark:
                 return version
-            expected = "no object" if condition.version is None else f"version {condition.version}"
-            raise ConditionFailedError(
-                f"{self._path}/{key}: expected {expected}, found something else; nothing was written, "
-                "read the object again"
-            ) from answer
+            raise self._unmet(key, condition) from answer
+
+    def _check_headers(self, key: str, blob: Blob) -> None:
+        for text in (blob.content_type, blob.content_encoding, blob.cache_control):
+            if not _is_header(text):  # obstore would panic
+                raise StoreError(
+                    f"{self._path}/{key}: expected headers of printable ASCII characters, found {text!r}; "
+                    "correct cdn_cache, or the plugin that gave it"
+                )
+
+    def _unmet(self, key: str, condition: Condition) -> ConditionFailedError:
+        expected = "no object" if condition.version is None else f"version {condition.version}"
+        return ConditionFailedError(
+            f"{self._path}/{key}: expected {expected}, found something else; nothing was written, "
+            "read the object again"
+        )
 
     def _marked(self, key: str, full: str) -> tuple[str | None, str | None]:
         """Return the mark and the version of what is stored now."""
@@ -194,6 +208,7 @@ class S3Store:
         """Yield every key that starts with `prefix`, page by page. What no store may have is passed over."""
         if "/" in prefix:
             check_key(prefix.rpartition("/")[0])
+        _check_utf8(prefix)
         return self._listed(prefix)
 
     def _listed(self, prefix: str) -> Iterator[str]:
@@ -219,9 +234,22 @@ class S3Store:
 
     def _full(self, key: str) -> str:
         check_key(key)
+        _check_utf8(key)
         return self._prefix + key
 
     def _never_still(self, key: str) -> StoreError:
         return StoreError(
             f"{self._path}/{key}: others replaced it {_CHANGES} times while it was read; try again later"
         )
+
+
+def _is_header(text: str | None) -> bool:
+    return text is None or (text.isascii() and text.isprintable())
+
+
+def _check_utf8(key: str) -> None:
+    if not key.isascii():
+        try:
+            key.encode()
+        except UnicodeEncodeError as error:
+            raise StoreError(f"{key!r} is no key: UTF-8 cannot write it; correct it") from error
