@@ -22,10 +22,17 @@ LARGEST_INDEX = 2**28
 
 
 class Parts(NamedTuple):
-    """Chunks and the memory they lie in."""
+    """Chunks and the memory they lie in.
+
+    Attributes:
+        data: the memory.
+        contents: where they lie in it.
+        owner: whose the memory is; while it lives nobody else uses it.
+    """
 
     data: memoryview
     contents: Contents
+    owner: Scratch | None = None
 
     @classmethod
     def each(cls, chunks: Mapping[int, Buffer]) -> "list[Parts]":
@@ -80,7 +87,7 @@ class Gathered:
 
     def __init__(self, form: Format, scratch: Scratch, expected: int) -> None:
         """`expected` bytes will do for most; more are found when they are needed."""
-        self._form, self._scratch = form, scratch
+        self._scratch = scratch
         self._end = form.locator.index_length
         self._memory = scratch.take(self._end + expected + 2**16)
         self._ids: list[int] = []
@@ -110,7 +117,7 @@ class Gathered:
     def parts(self) -> Parts:
         """What is there."""
         columns = (np.array(column, np.uint64) for column in (self._ids, self._starts, self._stops))
-        return Parts(self._memory, Contents(*columns))
+        return Parts(self._memory, Contents(*columns), self._scratch)
 
 
 def _larger(memory: memoryview, used: int, needed: int) -> memoryview:
@@ -144,7 +151,7 @@ def join(form: Format, layers: Iterable[Parts], removed: Iterable[int], scratch:
     ):
         memory[place : place + size] = listed[layer].data[start : start + size]
         place += size
-    return Parts(memory, new)
+    return Parts(memory, new, scratch)
 
 
 def _index_room(form: Format, contents: Contents) -> int:
@@ -156,7 +163,7 @@ def finish(form: Format, parts: Parts) -> memoryview:
 
     It is in the same memory, where that has room for the rest.
     """
-    memory, contents = parts
+    memory, contents, _ = parts
     base = form.locator.index_length
     end = int(contents.stops[-1]) if len(contents.ids) else base
     table = np.zeros((form.locator.minishards, 2), "<u8")
