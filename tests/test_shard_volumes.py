@@ -16,10 +16,13 @@ from shards import make_sharded, opened, shard_files, sharding, shardings
 from volumes import make, noise, parts
 
 from precomp import Bbox, CloudVolume
+from precomp.engine import scratch
+from precomp.engine.scratch import Scratch
 from precomp.engine.shards.build import build
 from precomp.engine.shards.files import Files
 from precomp.engine.shards.ids import Locator
 from precomp.engine.shards.index import Format
+from precomp.engine.shards.rewrite import rewrite
 from precomp.engine.write import ChunkWriter
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, StoreError, TooLargeError, UnsupportedError
 from precomp.info import ShardingSpec
@@ -407,6 +410,33 @@ def test_threads_write_parts_of_one_chunk_and_lose_nothing(tmp_path: Path, place
     np.testing.assert_array_equal(vol[:, 0, 0][:, 0, 0, 0], np.arange(32) + 1)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_memory_of_new_chunks_is_theirs_until_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Other threads, which read and write other volumes, get memory that nobody uses any more."""
+    vol = make_sharded(tmp_path / "ds" / "a", sharding(1, 2), (64, 64, 64), parallel=2, fill_missing=True)
+    voxels = noise(vol.shape)
+
+    monkeypatch.setattr(scratch, "_spare", [])
+    monkeypatch.setattr(Scratch.__del__, "__defaults__", (scratch._spare,))
+
+    def late(*arguments: Any, **more: Any) -> None:
+        others = [Scratch() for _ in range(8)]
+        for other in others:
+            room = other.take(len(other._memory) or 1)
+            room[:] = bytes(len(room))
+        rewrite(*arguments, **more)
+
+    monkeypatch.setattr("precomp.engine.shards.write.rewrite", late)
+    if whole:
+        vol[...] = voxels
+    else:
+        vol[11:] = voxels[16:]
+        voxels[:16] = 0
+    np.testing.assert_array_equal(vol[...], voxels)
+
+
 # The store of chunks
 
 
@@ -569,6 +599,28 @@ def test_a_volume_in_the_old_form_is_read_and_copied(tmp_path: Path) -> None:
     copy = vol.transfer_to(tmp_path / "ds" / "b")
     np.testing.assert_array_equal(copy[...], voxels)
     assert shard_files(tmp_path / "ds" / "b" / "8_8_40") == ["0.shard", "1.shard"]
+
+
+@pytest.mark.parametrize("place", ["file", "mem"])
+def test_shards_in_either_form_lie_in_one_folder(tmp_path: Path, place: str) -> None:
+    """As where others, or precomp, wrote into a volume of old ones: those are not missing."""
+    path = f"{tmp_path}/ds/a" if place == "file" else f"mem://{uuid.uuid4()}/ds/a"
+    vol = make_sharded(path, sharding(0, 1, 1), (64, 16, 16), fill_missing=True)
+    voxels = noise(vol.shape)
+    vol[...] = voxels
+    store = vol._layer.objects().store
+    whole = store.get("8_8_40/0.shard")
+    assert whole is not None
+    store.put("8_8_40/0.index", Blob(whole.data[:32]))
+    store.put("8_8_40/0.data", Blob(whole.data[32:]))
+    store.delete(["8_8_40/0.shard"])
+    again = CloudVolume(path, fill_missing=True)
+    assert again[40, 5, 105] == voxels[45, 2, 5]  # of a new one
+    np.testing.assert_array_equal(again[...], voxels)
+    assert set(again.exists(again.bounds).values()) == {True}
+    again[27:43] = 7  # into the new one
+    with pytest.raises(UnsupportedError, match="old form"):
+        again[-5:11] = 7
 
 
 # Copies

@@ -30,13 +30,11 @@ class Minishard(NamedTuple):
         file: that the chunks are in.
         proofs: bytes that must still be there for this to be true.
         contents: of the minishard.
-        label: names shard and minishard, for errors.
     """
 
     file: File
     proofs: tuple[Proof, ...]
     contents: Contents
-    label: str
 
     @property
     def nbytes(self) -> int:
@@ -91,7 +89,6 @@ class ShardReader:
         self._prefix = f"{folder}/" if folder else ""
         # With all that the meaning of an index depends on, for infos may be edited.
         self.cache, self._scope = cache, f"{objects.place}\n{folder}\n{form.locator.spec}\n{form.most}"
-        self.is_new_form = False  # as soon as one `.shard` was met, nobody looks for two files any more
 
     def key(self, shard: int, suffix: str = ".shard") -> str:
         """Return the key of a shard's file."""
@@ -215,10 +212,9 @@ class ShardReader:
         length = self.form.locator.index_length
         start, stop = 16 * _PAGE * number, min(16 * _PAGE * (number + 1), length)
         page = self._page_of(shard, self.key(shard), start, stop)
-        if page is None and not self.is_new_form:
+        if page is None:  # each of them, as a folder may have some in either form
             page = self._page_of(shard, self.key(shard, ".index"), start, stop)
         if page is not None:
-            self.is_new_form |= page.base > 0
             self.cache.put(name, page)
         return page
 
@@ -257,8 +253,7 @@ class ShardReader:
             proof = page.proof(minishard, minishard)
             span = self.form.span(where, minishard, proof.data, page.base, page.file.size)
             if span is None:
-                label = f"minishard {minishard} of {page.file.key}"
-                found[minishard] = Minishard(page.file, (proof,), Contents.none(), label)
+                found[minishard] = Minishard(page.file, (proof,), Contents.none())
             else:
                 spans.append((*span, minishard))
         for start, stop, group in runs(sorted(spans), self.gap, _LARGEST_RUN):
@@ -269,12 +264,8 @@ class ShardReader:
             for low, high, minishard in group:
                 stored = bytes(memory[low - start : high - start])
                 contents = self.form.contents(where, shard, minishard, stored, page.base, page.file.size)
-                found[minishard] = Minishard(
-                    page.file,
-                    (page.proof(minishard, minishard), Proof(page.file.key, low, stored)),
-                    contents,
-                    f"minishard {minishard} of {page.file.key}",
-                )
+                proofs = (page.proof(minishard, minishard), Proof(page.file.key, low, stored))
+                found[minishard] = Minishard(page.file, proofs, contents)
         if not spans and not self.files.confirm(page.file, all_told):
             return None
         return found

@@ -95,7 +95,6 @@ def rewrite(
             f"{objects.where(key)}: not enough memory to write this shard anew, which takes three times its "
             "size; free some, lower `parallel`, or copy the volume to smaller shards"
         ) from error
-    reader.is_new_form = True
 
 
 def _put_anew(reader: ShardReader, key: str, modify: Callable[[Blob | None], Blob | None]) -> None:
@@ -120,7 +119,7 @@ def _old_parts(reader: ShardReader, shard: int, blob: Blob | None) -> Parts:
 
 def _refuse_old_form(reader: ShardReader, shard: int) -> None:
     key = reader.key(shard, ".index")
-    if not reader.is_new_form and reader.objects.store.stat(key) is not None:
+    if reader.objects.store.stat(key) is not None:
         raise UnsupportedError(
             f"{reader.objects.where(key)}: this shard is stored in the old form of two files, which is read "
             "only; copy the volume with transfer_to and write to the copy"

@@ -95,10 +95,6 @@ class ShardedStore:
             return 1, 1, 1
         return self.cells.code.block(spec.preshift_bits + spec.minishard_bits)
 
-    def shard_of(self, key: str) -> int:
-        """Return the number of a chunk's shard."""
-        return self.reader.form.locator.locate(self.cells.id_of(key))[0]
-
     @staticmethod
     def told(objects: Objects, keys: Iterable[str]) -> AbstractContextManager[None]:
         """Hold while chunks are written past `objects`: tells a cache on the local disk, if that is one."""
