@@ -80,14 +80,19 @@ def test_many_threads_have_no_more_shards_in_the_works_than_fit_into_memory(laye
     assert peak(layer, 4, what, 4 * SHARD) < 4 * SHARD + SLACK  # four of them take 10
 
 
-def test_a_copy_of_very_many_chunks_takes_little_memory_for_each() -> None:
+def test_very_many_chunks_take_little_memory_each_before_it_is_their_shards_turn() -> None:
     vol = make_sharded("mem://bucket/many/chunks", sharding(3, 3, 20), (400, 400, 400), chunk_size=(4, 4, 4))
     io = vol._layer.scale(0)
     plan = io.grid.plan(io.grid.offset, io.grid.stop)
     assert len(plan) == 10**6
     tracemalloc.start()
-    groups = _Groups(io.shards, plan, lambda ref: ref.key)
+    groups = _Groups(io.shards, plan)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 64 * 10**6  # a ChunkRef alone takes 600 bytes
-    assert sum(len(places) for _, places in groups.refs()) == len(plan)
+    chunks = [ref.key for _, refs in groups.refs() for ref in refs]
+    assert sorted(chunks) == sorted(ref.key for ref in plan.refs())
+    for shard, refs in groups.refs(7, 9):
+        assert {io.shards.reader.form.locator.locate(io.shards.cells.id_of(ref.key))[0] for ref in refs} == {
+            shard
+        }

@@ -1,6 +1,8 @@
 """Scales whose chunks lie in shards. Imported for those only."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +23,9 @@ from precomp.volume.scale_io import chunk_bytes
 __all__ = ["delete", "fill", "open_shards", "stored"]
 
 _AT_ONCE = 2**15  # chunks of which there is more than a number
+
+_Group: TypeAlias = tuple[int, Listed[ChunkRef]]
+"""A shard's number, and chunks of it."""
 
 
 def open_shards(
@@ -51,11 +56,13 @@ def stored(shards: ShardedStore, plan: Plan, workers: int) -> Iterator[ChunkRef]
     """Yield the chunks of a plan that are stored, as it is now."""
     found: list[ChunkRef] = []
 
-    def look(group: ShardGroup) -> None:
-        there = shards.stored_of(group).tolist()
-        found.extend(ref for ref, is_there in zip(group.refs, there, strict=True) if is_there)
+    def look(group: _Group) -> None:
+        shard, refs = group
+        ids = shards.cells.ids_of(ref.key for ref in refs)
+        there = shards.stored_of(ShardGroup(shard, ids, refs)).tolist()
+        found.extend(ref for ref, is_there in zip(refs, there, strict=True) if is_there)
 
-    for_each(Listed(shards.by_shard(plan)), lambda: look, workers, reads=True)
+    for_each(_Groups(shards, plan), lambda: look, workers, reads=True)
     return iter(found)
 
 
@@ -69,17 +76,18 @@ def delete(
 ) -> None:
     """Delete the chunks of a plan, shard by shard, by way of `objects`, and `forget` each."""
 
-    def remove(group: ShardGroup) -> None:
+    def remove(group: _Group) -> None:
+        _, refs = group
         try:
-            objects.store.delete([ref.key for ref in group.refs])
+            objects.store.delete([ref.key for ref in refs])
         finally:
-            for ref in group.refs:
+            for ref in refs:
                 forget(ref)
         if tick is not None:
-            tick(len(group.refs))
+            tick(len(refs))
 
-    groups = Listed(shards.by_shard(plan))
-    for_each(groups, lambda: remove, shards.at_once([group.shard for group in groups], workers))
+    groups = _Groups(shards, plan)
+    for_each(groups, lambda: remove, shards.at_once(groups.shards, workers))
 
 
 def fill(
@@ -109,15 +117,14 @@ def fill(
     groups = _Groups(shards, plan, key_there)
     at_once = shards.at_once(groups.shards, workers, groups.largest * nbytes)
 
-    def put(group: tuple[int, list[int]]) -> None:
-        shard, places = group
+    def put(group: _Group) -> None:
+        shard, refs = group
         chunks: dict[str, Blob | None] = {}
 
         def fetch(ref: ChunkRef) -> None:
             chunks[key_there(ref)] = chunk(ref)
 
-        refs = Listed(next(plan.refs(place, place + 1)) for place in places)
-        for_each(refs, lambda: fetch, workers // at_once)
+        for_each(refs, lambda: fetch, workers // at_once, reads=True)
         with shards.told(objects, chunks):
             shards.put_all(shard, chunks, cache_control)
         if tick is not None:
@@ -126,23 +133,28 @@ def fill(
     for_each(groups, lambda: put, at_once)
 
 
-class _Groups:
-    """Which chunks of a plan go into each shard, as their numbers in the plan.
+def _key(ref: ChunkRef) -> str:
+    return ref.key
 
-    Of each chunk there are some bytes only: a copy may be of millions.
+
+class _Groups:
+    """The chunks of a plan by shards.
+
+    Of each there are some bytes only, before it is its shard's turn: a plan may be of millions.
 
     Attributes:
         shards: their numbers.
         largest: the most chunks that one of them gets.
     """
 
-    def __init__(self, shards: ShardedStore, plan: Plan, key_there: Callable[[ChunkRef], str]) -> None:
+    def __init__(self, shards: ShardedStore, plan: Plan, key: Callable[[ChunkRef], str] = _key) -> None:
+        """`key` gives that of a chunk where the shards are."""
         found = [np.zeros(0, np.uint64)]
         for start in range(0, len(plan), _AT_ONCE):
-            ids = shards.cells.ids_of(map(key_there, plan.refs(start, start + _AT_ONCE)))
+            ids = shards.cells.ids_of(map(key, plan.refs(start, start + _AT_ONCE)))
             found.append(shards.reader.form.locator.locate_all(ids)[0])
         numbers = np.concatenate(found)
-        self._order = numbers.argsort(kind="stable")
+        self._plan, self._order = plan, numbers.argsort(kind="stable")
         values, starts = np.unique(numbers[self._order], return_index=True)
         self._ends = np.append(starts, len(numbers))
         self.shards: list[int] = values.tolist()
@@ -151,7 +163,12 @@ class _Groups:
     def __len__(self) -> int:
         return len(self.shards)
 
-    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, list[int]]]:
+    def refs(self, start: int = 0, stop: int | None = None) -> Iterator[_Group]:
         """Yield the shards number `start` to `stop` (exclusive), each with its chunks."""
         for at in range(len(self))[start:stop]:
-            yield self.shards[at], self._order[self._ends[at] : self._ends[at + 1]].tolist()
+            places = self._order[self._ends[at] : self._ends[at + 1]]
+            runs = np.split(places, np.flatnonzero(np.diff(places) != 1) + 1)
+            yield (
+                self.shards[at],
+                Listed(chain.from_iterable(self._plan.refs(int(run[0]), int(run[-1]) + 1) for run in runs)),
+            )
