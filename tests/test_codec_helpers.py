@@ -19,6 +19,7 @@ from precomp.errors import MissingDependencyError
 from precomp.interfaces import ChunkSpec
 from precomp_plugins.codecs._fpzip.codec import Fpzip
 from precomp_plugins.codecs._helper import pool as helpers
+from precomp_plugins.codecs._helper.room import Room, open_room
 
 CHUNK = np.asfortranarray(np.arange(60, dtype=np.float32).reshape(5, 4, 3, 1) / 7)
 SPEC = ChunkSpec((5, 4, 3, 1), CHUNK.dtype)
@@ -132,6 +133,23 @@ def test_a_system_that_gives_no_process_is_no_damage(tmp_path: Path, monkeypatch
             CloudVolume(tmp_path / "ds" / encoding)[...]
     with pytest.raises(MissingDependencyError, match=r"8_8_40/.*cannot be encoded: .*Too many open files"):
         CloudVolume(tmp_path / "ds" / "compresso")[...] = 2
+
+
+def test_python_within_another_program_is_no_damage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers, "_idle", {})
+    monkeypatch.setattr(sys, "executable", None)
+    with pytest.raises(ImportError, match=r"does not start: sys.executable"):
+        decodes()
+
+
+def test_a_chunk_for_which_memory_does_not_do_is_no_damage() -> None:
+    room = Room(open_room())
+    for size in (2**50, 2**62, 2**70):
+        with pytest.raises(MemoryError, match="to share with a helper"):
+            room.take(size)
+    with room.take(10) as few:
+        assert len(few) == 10
+    room.close()
 
 
 def test_a_child_forked_from_a_thread_at_work_lets_go_of_its_helper() -> None:

@@ -122,6 +122,8 @@ class _Helper:
 
 
 def _started(decoder: str) -> "tuple[subprocess.Popen[bytes], Room]":
+    if not sys.executable:
+        raise _no_start(decoder, "sys.executable does not tell where Python is")
     try:
         room = Room(open_room())
         try:

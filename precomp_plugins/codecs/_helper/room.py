@@ -31,12 +31,18 @@ class Room:
         self._map: mmap | None = None
 
     def take(self, size: int) -> memoryview:
-        """Return the first `size` bytes. The view has to be released before the next one is taken."""
+        """Return the first `size` bytes. The view has to be released before the next one is taken.
+
+        Raises MemoryError.
+        """
         if self._map is None or len(self._map) < size:
             self._close()
-            if os.fstat(self.file).st_size < size:
-                os.ftruncate(self.file, size)
-            self._map = mmap(self.file, max(size, 1))
+            try:
+                if os.fstat(self.file).st_size < size:
+                    os.ftruncate(self.file, size)
+                self._map = mmap(self.file, max(size, 1))
+            except (OSError, OverflowError) as error:
+                raise MemoryError(f"no {size} bytes to share with a helper: {error}") from error
         return memoryview(self._map)[:size]
 
     def let_go(self) -> None:
