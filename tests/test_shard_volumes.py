@@ -1,9 +1,12 @@
 """Sharded volumes: read and written, by tensorstore too, and nothing of what others write lost or stale."""
 
+import itertools
 import multiprocessing
+import random
 import struct
 import tempfile
 import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -389,6 +392,44 @@ def test_several_processes_write_one_shard_and_lose_nothing(tmp_path: Path) -> N
     assert [child.exitcode for child in children] == [0] * 4
     check_columns(CloudVolume(str(path)))
     assert shard_files(path / "8_8_40") == ["0.shard"]
+
+
+def write_a_slab_for_ever(path: str, number: int, beginning: Any) -> None:
+    """Write voxels of x that are this process's own, in chunks and shards that are not."""
+    vol = CloudVolume(path, parallel=2, non_aligned_writes=True, fill_missing=True)
+    beginning.set()
+    for value in itertools.cycle(range(1, 250)):
+        vol[10 * number + 3 : 10 * number + 13] = value
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_writers_that_are_killed_leave_whole_shards(tmp_path: Path) -> None:
+    path, chance = str(tmp_path / "ds" / "a"), random.Random(0)
+    size = {"voxel_offset": (0, 0, 0), "non_aligned_writes": True}
+    vol = make_sharded(path, sharding(1, 2, 1, index="gzip"), (48, 32, 32), **size)
+    vol[...] = 0
+    context = multiprocessing.get_context("fork")
+    for _ in range(12):
+        events = [context.Event() for _ in range(3)]
+        writers = [
+            context.Process(target=write_a_slab_for_ever, args=(path, n, event))
+            for n, event in enumerate(events)
+        ]
+        for writer in writers:
+            writer.start()
+        assert all(event.wait(60) for event in events)
+        time.sleep(chance.uniform(0.02, 0.15))
+        for writer in writers:
+            writer.kill()
+            writer.join()
+        found = np.asarray(CloudVolume(path)[...])
+        assert not found[:3].any()
+        assert not found[33:].any()
+        for first in (3, 13, 23):  # of a write some shards are there, maybe
+            values = np.unique(found[first : first + 10])
+            assert len(values) < 3
+        vol[3:33] = 0  # nobody waits for the dead
+        assert not vol[...].any()
 
 
 @pytest.mark.parametrize("place", ["file", "mem"])
