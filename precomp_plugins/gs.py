@@ -15,7 +15,7 @@ import attrs
 from precomp.errors import ConfigError
 from precomp.hookspecs import ProtocolPlugin, hookimpl, instead_of
 from precomp.interfaces import CloudPath, Store
-from precomp_plugins._endpoint import check_endpoint
+from precomp_plugins._wire.endpoint import check_endpoint
 
 __all__ = ["GsOptions", "open_store", "precomp_register_protocols"]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from precomp.interfaces import Blob, ByteRange
 from precomp.ranges import cut, merged
-from precomp_plugins._headers import Span, content_span, encoding_of
+from precomp_plugins._wire.headers import Span, content_span, encoding_of
 
 RANGES = st.lists(st.builds(ByteRange, st.integers(0, 120), st.integers(0, 120)), max_size=8)
 DATA = bytes(range(100))

@@ -15,7 +15,7 @@ from precomp.errors import CredentialsError, PrecompError, StoreError
 from precomp.jsonio import loads
 from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
 from precomp_plugins._boss.login import PUBLIC, Login
-from precomp_plugins._pieces import LARGE, pieces
+from precomp_plugins._wire.pieces import LARGE, pieces
 
 __all__ = ["Answer", "Session"]
 

@@ -11,7 +11,7 @@ from precomp.interfaces import Blob, ByteRange
 from precomp.retry import RETRIED_STATUS, TransientError, retry_after
 from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer
-from precomp_plugins._headers import content_span, encoding_of
+from precomp_plugins._wire.headers import content_span, encoding_of
 
 __all__ = ["checksum", "failure", "part_of", "says_no_bucket", "whole"]
 

@@ -10,7 +10,7 @@ import certifi
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
-from precomp_plugins._proxies import proxy_address, proxy_login
+from precomp_plugins._wire.proxies import proxy_address, proxy_login
 
 __all__ = ["Network"]
 

@@ -12,7 +12,7 @@ from precomp_plugins._gs.answers import failure, part_of, says_no_bucket, whole
 from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer, Session, endpoint_of
 from precomp_plugins._gs.upload import MARK, Upload
-from precomp_plugins._headers import encoding_of
+from precomp_plugins._wire.headers import encoding_of
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions

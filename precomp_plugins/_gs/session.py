@@ -15,12 +15,12 @@ from urllib3.exceptions import HTTPError, SSLError
 
 from precomp.errors import ConfigError, CredentialsError, PrecompError, StoreError
 from precomp.retry import Limits, TransientError
-from precomp_plugins._endpoint import USER_IN_IT
 from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
 from precomp_plugins._gs.tokens import TokenRequests
-from precomp_plugins._http.errors import transport_failure
-from precomp_plugins._pieces import LARGE, pieces
+from precomp_plugins._wire.endpoint import USER_IN_IT
+from precomp_plugins._wire.errors import transport_failure
+from precomp_plugins._wire.pieces import LARGE, pieces
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions

@@ -17,7 +17,7 @@ from precomp_plugins._gs.identity import find_identity
 from precomp_plugins._gs.objects import Objects
 from precomp_plugins._gs.session import given_endpoint
 from precomp_plugins._gs.upload import Upload
-from precomp_plugins._headers import encoding_of
+from precomp_plugins._wire.headers import encoding_of
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions

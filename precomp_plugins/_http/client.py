@@ -13,10 +13,10 @@ import urllib3
 
 from precomp.errors import CredentialsError, StoreError
 from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
-from precomp_plugins._http.errors import transport_failure
 from precomp_plugins._http.login import Logins, host_of
 from precomp_plugins._http.options import HttpOptions
-from precomp_plugins._proxies import proxy_address, proxy_login
+from precomp_plugins._wire.errors import transport_failure
+from precomp_plugins._wire.proxies import proxy_address, proxy_login
 
 __all__ = ["Answer", "Client"]
 

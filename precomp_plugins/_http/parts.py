@@ -3,8 +3,8 @@
 from precomp.interfaces import Blob, ByteRange
 from precomp.ranges import Parts
 from precomp.retry import TransientError
-from precomp_plugins._headers import content_span, encoding_of
 from precomp_plugins._http.client import Answer
+from precomp_plugins._wire.headers import content_span, encoding_of
 
 __all__ = ["check_same", "folder_of", "is_strong", "part_blob", "whole_blob"]
 

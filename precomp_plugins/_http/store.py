@@ -12,11 +12,11 @@ from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Modify, St
 from precomp.memory import check_key
 from precomp.ranges import Parts, cut, merged
 from precomp.retry import Limits, RetryPolicy
-from precomp_plugins._headers import encoding_of
 from precomp_plugins._http.client import Answer, Client
 from precomp_plugins._http.login import Logins
 from precomp_plugins._http.options import HttpOptions
 from precomp_plugins._http.parts import check_same, folder_of, is_strong, part_blob, whole_blob
+from precomp_plugins._wire.headers import encoding_of
 
 __all__ = ["HttpStore"]
 

@@ -23,7 +23,7 @@ from botocore.loaders import create_loader
 
 from precomp import credentials
 from precomp.errors import ConfigError, CredentialsError
-from precomp_plugins._endpoint import USER_IN_IT
+from precomp_plugins._wire.endpoint import USER_IN_IT
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options

@@ -27,8 +27,8 @@ from botocore.parsers import ResponseParserError
 from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import retry_after
-from precomp_plugins._headers import content_span, encoding_of
 from precomp_plugins._s3.answers import Answer
+from precomp_plugins._wire.headers import content_span, encoding_of
 
 __all__ = ["BY_DEFAULT", "MARK", "BotoRequests"]
 

@@ -27,11 +27,11 @@ from obstore.store import MemoryStore, S3Store
 from precomp.errors import ConfigError
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import RetryPolicy
-from precomp_plugins._headers import encoding_of
 from precomp_plugins._s3.account import Account, Address
 from precomp_plugins._s3.answers import Answer
 from precomp_plugins._s3.apart import apart
 from precomp_plugins._s3.boto import BY_DEFAULT, MARK
+from precomp_plugins._wire.headers import encoding_of
 
 __all__ = ["LARGEST_PUT", "ObstoreRequests", "takes", "usable"]
 

@@ -1,0 +1,1 @@
+"""What the stores that speak HTTP share."""
