@@ -2,15 +2,16 @@
 
 import gzip
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import urllib3
 from faults import Fault, FaultProxy
 from servers.gs import gs_server
 from slow import slow_reader
+from urllib3.exceptions import NewConnectionError
 from volumes import make, noise
 
 from precomp import CloudVolume
@@ -134,19 +135,19 @@ def test_the_cause_is_chained(bucket: str, proxy: FaultProxy) -> None:
     proxy.plan(Fault.reset(), forever=True)
     with pytest.raises(StoreError, match=f"gs://{bucket}/ds/layer/{KEY}: tried twice|2 times") as caught:
         store_at(bucket, proxy, max_attempts=2).get(KEY)
-    assert isinstance(caught.value.__cause__, urllib3.exceptions.HTTPError)
+    assert isinstance(caught.value.__cause__, ConnectionError)
 
 
 def test_nobody_listens() -> None:
     store = store_at("bucket", None, endpoint_url=f"http://127.0.0.1:{free_port()}", max_attempts=2)
     with pytest.raises(StoreError, match="tried 2 times") as caught:
         store.get(KEY)
-    assert isinstance(caught.value.__cause__, urllib3.exceptions.NewConnectionError)
+    assert isinstance(caught.value.__cause__, NewConnectionError)
 
 
 def test_a_host_that_nobody_knows() -> None:
     store = store_at("bucket", None, endpoint_url="http://storage.invalid")
-    with pytest.raises(StoreError, match=r"^gs://bucket/ds/layer: storage\.invalid: there is no host"):
+    with pytest.raises(StoreError, match=r"^gs://bucket/ds/layer: there is no host storage\.invalid"):
         store.get(KEY)
 
 
@@ -310,10 +311,12 @@ def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Any) -> 
 
     with tls_server(tmp_path) as (port, connections):
         store = store_at("bucket", None, endpoint_url=f"https://127.0.0.1:{port}")
-        with pytest.raises(StoreError, match=r"certificate is not trusted.*SSL_CERT_FILE") as caught:
+        with pytest.raises(
+            StoreError, match=r"the certificate of .* is not trusted.*SSL_CERT_FILE"
+        ) as caught:
             store.get(KEY)
         assert len(connections) == 1
-        assert isinstance(caught.value.__cause__, urllib3.exceptions.SSLError)
+        assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
 # Volumes ------------------------------------------------------------------------------------------------

@@ -406,7 +406,7 @@ def test_https_with_a_certificate_that_is_not(secure: HttpServer, tmp_path: Path
         CloudVolume(url(secure))
     with pytest.raises(StoreError, match=r"ca_file: .*nowhere"):
         CloudVolume(url(secure), options={"ca_file": str(tmp_path / "nowhere")})
-    with pytest.warns(match="Unverified HTTPS request"):
+    with pytest.warns(match="verify=False: whoever answers is believed"):
         assert CloudVolume(url(secure), options={"verify": False})[0, 10, 120] == voxels[5, 7, 20]
 
 

@@ -5,9 +5,10 @@ import json
 import zlib
 
 import google_crc32c
+import numpy as np
 
 from precomp.errors import CredentialsError, StoreError
-from precomp.interfaces import Blob, ByteRange
+from precomp.interfaces import Blob, Buffer, ByteRange
 from precomp.retry import RETRIED_STATUS, TransientError, retry_after
 from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer
@@ -58,7 +59,7 @@ def no_bucket(bucket: str, told: str) -> str:
 
 def says_no_bucket(answer: Answer) -> bool:
     """Whether an answer of status 404 is about the bucket; where it says nothing, nothing is known."""
-    return _NO_BUCKET in answer.data
+    return _NO_BUCKET in answer.text
 
 
 def whole(answer: Answer) -> Blob:
@@ -86,12 +87,16 @@ def part_of(answer: Answer, byte_range: ByteRange) -> Blob:
         raise TransientError(f"a part of what is stored as {kept or 'plain'} came as {encoding or 'plain'}")
     if len(answer.data) == span.size:
         _check(answer, answer.data)
-    return _blob(answer, memoryview(answer.data), encoding, span.size)
+    return _blob(answer, answer.data, encoding, span.size)
 
 
-def checksum(data: bytes) -> str | None:
+def checksum(data: Buffer) -> str | None:
     """Return the CRC32C as the service writes it; None where it would take longer than the request."""
-    return base64.b64encode(google_crc32c.value(data).to_bytes(4, "big")).decode() if _FAST else None
+    return (
+        base64.b64encode(google_crc32c.value(np.frombuffer(data, np.uint8)).to_bytes(4, "big")).decode()
+        if _FAST
+        else None
+    )
 
 
 def _blob(answer: Answer, data: memoryview, encoding: str | None, size: int | None) -> Blob:
@@ -106,9 +111,10 @@ def _blob(answer: Answer, data: memoryview, encoding: str | None, size: int | No
     )
 
 
-def _stored(answer: Answer) -> tuple[bytes, str | None]:
+def _stored(answer: Answer) -> tuple[Buffer, str | None]:
     """Return the bytes of a whole object as they are stored, and their encoding."""
-    data, headers = answer.data, answer.headers
+    data: Buffer = answer.data
+    headers = answer.headers
     encoding = encoding_of(headers.get("content-encoding"))
     kept = encoding_of(headers.get(_KEPT_ENCODING)) if headers.get(_KEPT_ENCODING) else encoding
     if encoding is None and kept == "gzip":
@@ -132,7 +138,7 @@ def _unpacked(answer: Answer) -> bytes:
     return data
 
 
-def _check(answer: Answer, data: bytes) -> None:
+def _check(answer: Answer, data: Buffer) -> None:
     """Compare the stored bytes of a whole object with their checksum, where there is one."""
     for one in answer.headers.get("x-goog-hash", "").split(","):
         name, _, expected = one.strip().partition("=")
@@ -145,11 +151,11 @@ def _check(answer: Answer, data: bytes) -> None:
 def _said(answer: Answer) -> tuple[str, str]:
     """Return reason and text of an error, as far as the body tells."""
     try:
-        error = json.loads(answer.data)["error"]
+        error = json.loads(answer.text)["error"]
         reasons = [str(one.get("reason", "")) for one in error.get("errors", [])]
         return (reasons or [""])[0], _short(str(error.get("message", "")))
     except (ValueError, LookupError, TypeError, AttributeError):
-        return "", _short(answer.data.decode("utf-8", "replace"))
+        return "", _short(answer.text.decode("utf-8", "replace"))
 
 
 def _short(text: str) -> str:

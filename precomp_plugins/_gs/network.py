@@ -1,4 +1,4 @@
-"""urllib3 as Google Storage and its token services are reached: proxies of the environment, certificates."""
+"""How Google Storage and its token services are reached: proxies of the environment, certificates."""
 
 import functools
 import threading
@@ -10,29 +10,31 @@ import certifi
 import urllib3
 from urllib3.util.ssl_ import create_urllib3_context
 
+from precomp_plugins._wire.connections import Connections
 from precomp_plugins._wire.proxies import proxy_address, proxy_login
 
 __all__ = ["Network"]
 
 _METADATA = frozenset({"169.254.169.254", "metadata.google.internal", "metadata"})  # never behind a proxy
+_DISTRUSTED = "if it is right, name its authority's file in the environment variable SSL_CERT_FILE"
 
 
 class Network:
-    """Connections of one process, to any host. Safe to share between threads."""
+    """Connections of one process, to any host. Safe to share between threads.
 
-    def __init__(self, timeout: float, connections: int) -> None:
+    Attributes:
+        connections: to the service.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self.connections = Connections(_proxy, _certificates, _DISTRUSTED)
         self._options = {
             "timeout": urllib3.Timeout(connect=timeout, read=timeout),
             "retries": False,  # what is tried again is for precomp.retry to say
-            "maxsize": connections,
             "ssl_context": _certificates(),
         }
         self._managers: dict[str | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
-
-    def pool(self, url: str) -> urllib3.HTTPConnectionPool:
-        """Return the connections to the host of `url`."""
-        return self._manager(url).connection_from_url(url)
 
     def request(self, method: str, url: str, **arguments: Any) -> urllib3.BaseHTTPResponse:
         """Send a request, as google-auth does for a token."""

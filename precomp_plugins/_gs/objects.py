@@ -107,7 +107,7 @@ class Objects:
         """Remove an object, which may be absent."""
         answer = self._send(limits, "DELETE", target, {})
         if answer.status in (200, 204):
-            if answer.data.strip() not in _NOTHING:  # whoever answered, it was not the service
+            if answer.text.strip() not in _NOTHING:  # whoever answered, it was not the service
                 raise TransientError("the answer has a body, so that it is not known to be deleted")
             return
         self._expect_absent(limits, "deleted", key, answer)
@@ -190,7 +190,7 @@ class Objects:
 
 def _decoded(answer: Answer, *required: str) -> dict[str, Any]:
     try:
-        found = json.loads(answer.data)
+        found = json.loads(answer.text)
     except ValueError as error:
         raise TransientError(f"the answer is no JSON: {error}") from error
     if not isinstance(found, dict) or not all(str(found.get(name, "")).isdecimal() for name in required):

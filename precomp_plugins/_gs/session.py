@@ -1,44 +1,42 @@
 """Requests to Google Storage: one process's connections, its token, and what may go wrong on the way."""
 
 import os
-import ssl
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import google.auth.exceptions
 import urllib3
 from google.cloud import storage
-from urllib3.exceptions import HTTPError, SSLError
 
-from precomp.errors import ConfigError, CredentialsError, PrecompError, StoreError
+from precomp.errors import ConfigError, CredentialsError
 from precomp.retry import Limits, TransientError
 from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
 from precomp_plugins._gs.tokens import TokenRequests
 from precomp_plugins._wire.endpoint import USER_IN_IT
-from precomp_plugins._wire.errors import transport_failure
-from precomp_plugins._wire.pieces import LARGE, pieces
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
 
 __all__ = ["Answer", "Session", "endpoint_of", "given_endpoint"]
 
-_PIECE = 2**20  # bytes; no more is taken at once, so that the time can be looked at in between
-_CONNECTIONS = 256  # kept for each host; more threads than that take new ones again and again
 _NO_LOGIN: dict[str, str] = {}
 _inherited: list["Session"] = []
 
 
 class Answer(NamedTuple):
-    """What the service answered; the body is as it was sent, not decoded."""
+    """What the service answered; header names are in lower case, the body is as it was sent, not decoded."""
 
     status: int
-    headers: Any
-    data: bytes
+    headers: Mapping[str, str]
+    data: memoryview
+
+    @property
+    def text(self) -> bytes:
+        """The body as bytes, for those that are short."""
+        return bytes(self.data)
 
 
 class Session:
@@ -50,13 +48,11 @@ class Session:
         self._identity = identity
         self._place = place
         self._endpoint = endpoint
-        self._network = Network(timeout, _CONNECTIONS)
+        self._network = Network(timeout)
         self._tokens = TokenRequests(self._network)
         self._lock = threading.Lock()
-        self._pool = self._network.pool(endpoint)
-        # A proxy for plain http wants to see the whole address.
-        behind = self._pool.proxy is not None and endpoint.startswith("http:")
-        self._front = "{0.scheme}://{0.netloc}".format(urlsplit(endpoint)) if behind else ""
+        self._service = "{0.scheme}://{0.netloc}".format(urlsplit(endpoint))
+        self._network.connections.find(self._service)
 
     def is_ours(self) -> bool:
         """Whether this process opened it. One of the parent's is kept as it is: to close it would disturb."""
@@ -86,53 +82,20 @@ class Session:
             answer = self._exchange(limits, method, target, {**headers, **login}, body)
         if answer.status >= 400 and login:
             token = login.get("authorization", "").rpartition(" ")[2].encode()
-            return answer._replace(data=answer.data.replace(token, b"***") if token else answer.data)
+            if token:
+                return answer._replace(data=memoryview(answer.text.replace(token, b"***")))
         return answer
 
     def _exchange(
         self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None
     ) -> Answer:
-        sent: bytes | Iterator[memoryview] | None = body
-        if body is not None and len(body) > LARGE:
-            sent, headers = pieces(body, limits), {**headers, "content-length": str(len(body))}
-        try:
-            response = self._pool.urlopen(
-                method,
-                self._front + target,
-                body=sent,  # type: ignore[arg-type]  # whatever is bytes is taken
-                headers=headers,
-                retries=False,
-                redirect=False,
-                assert_same_host=False,  # that of a proxy is another
-                timeout=urllib3.Timeout(connect=limits.timeout, read=limits.timeout),
-                preload_content=False,
-                decode_content=False,
-            )
-            try:
-                data = _body(response, limits)
-            except BaseException:
-                response.close()  # what is left of the body must not be taken for the next answer
-                raise
-            finally:
-                response.release_conn()
-        except SSLError as error:
-            if not isinstance(error.args[0] if error.args else None, ssl.SSLCertVerificationError):
-                raise self._failure(error) from error
-            raise StoreError(
-                f"{self._place}: the service's certificate is not trusted: {error}; if it is right, name its "
-                "authority's file in the environment variable SSL_CERT_FILE"
-            ) from error
-        except HTTPError as error:
-            raise self._failure(error) from error
-        return Answer(response.status, response.headers, data)
-
-    def _failure(self, error: HTTPError) -> Exception:
-        failure = transport_failure(self._endpoint, error)
-        if isinstance(failure, PrecompError):
-            return type(failure)(
-                f"{self._place}: {failure}"
-            )  # of which object, a TransientError need not say
-        return failure
+        url = self._service + target
+        with self._network.connections.send(self._place, method, url, headers, limits, body) as answer:
+            data = answer.read()
+            expected = answer.length
+            if expected not in (None, len(data)) and answer.status != 204:
+                raise TransientError(f"the answer was cut short: expected {expected} bytes, got {len(data)}")
+            return Answer(answer.status, answer.headers, data)
 
     def _login(self, limits: Limits, refused: dict[str, str] | None = None) -> dict[str, str]:
         """Return the headers that log in; get a token where there is none, or only the `refused` one."""
@@ -164,22 +127,6 @@ class Session:
                 f"{self._place}: no token was given to {self._identity.who}: {said}; check that its key is "
                 "still valid and that this machine's clock is right, or use other credentials"
             ) from error
-
-
-def _body(response: Any, limits: Limits) -> bytes:
-    parts: list[bytes] = []
-    while part := response.read1(_PIECE, decode_content=False):
-        parts.append(part)
-        left = limits.until - time.monotonic()
-        if left <= 0:
-            raise TransientError(f"the answer was still coming in after {sum(map(len, parts))} bytes")
-        if left < limits.timeout and (sock := getattr(response.connection, "sock", None)) is not None:
-            sock.settimeout(left)
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    announced = response.headers.get("content-length")
-    if announced is not None and response.status != 204 and announced != str(len(data)):
-        raise TransientError(f"the answer was cut short: expected {announced} bytes, got {len(data)}")
-    return data
 
 
 def given_endpoint(options: "GsOptions", place: str) -> str:

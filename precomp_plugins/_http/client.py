@@ -1,111 +1,26 @@
-"""Requests over urllib3: pools, proxies, redirects, and bodies of which no byte is missing."""
+"""Requests with logins, by proxies, and to wherever servers redirect them."""
 
 import os
 import ssl
-import time
 import urllib.request
-from contextlib import suppress
-from types import TracebackType
-from typing import Any, Self
+import warnings
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
 
-from precomp.errors import CredentialsError, StoreError
+from precomp.errors import CredentialsError, PrecompWarning, StoreError
 from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
 from precomp_plugins._http.login import Logins, host_of
 from precomp_plugins._http.options import HttpOptions
-from precomp_plugins._wire.errors import transport_failure
-from precomp_plugins._wire.proxies import proxy_address, proxy_login
+from precomp_plugins._wire.answers import Answer
+from precomp_plugins._wire.connections import Connections
+from precomp_plugins._wire.proxies import proxy_address
 
-__all__ = ["Answer", "Client"]
+__all__ = ["Client"]
 
-_PIECE = 2**17  # bytes; at most so much is asked for at a time
-_SMALL = 2**16  # bytes; rather read and forgotten than paid for with a new connection
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 10
-_POOLS = 16  # hosts; more than one only where there are redirects
-
-
-class Answer:
-    """The answer to one request; to be closed.
-
-    Attributes:
-        status: the code.
-        url: where it came from in the end.
-    """
-
-    def __init__(self, what: str, response: urllib3.BaseHTTPResponse, url: str, limits: Limits) -> None:
-        """`what` is the object's name for errors."""
-        self._what, self._response, self._limits = what, response, limits
-        self.status, self.url = response.status, url
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._response.close()  # of the connection only what is not yet in its pool again
-
-    def header(self, name: str) -> str | None:
-        """Return a header of the answer."""
-        return self._response.headers.get(name)
-
-    @property
-    def length(self) -> int | None:
-        """The body's length as the server announced it."""
-        text = self.header("Content-Length")
-        plain = (
-            text is not None and text.isascii() and text.isdigit() and not self.header("Transfer-Encoding")
-        )
-        return int(text) if plain and text is not None else None
-
-    @property
-    def told(self) -> str:
-        """The status for errors, `404 Not Found`."""
-        return f"{self.status} {self._response.reason or ''}".strip()
-
-    def read(self, most: int | None = None) -> bytes:
-        """Return the rest of the body, or of its first `most` bytes, as it was sent.
-
-        Raises TransientError where it ends too soon or comes too slowly.
-        """
-        pieces: list[bytes] = []
-        left = most
-        while left is None or left > 0:
-            piece = self._piece(_PIECE if left is None else min(_PIECE, left))
-            if not piece:
-                break
-            pieces.append(piece)
-            left = None if left is None else left - len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def count(self) -> int:
-        """Return how long the rest of the body is, by reading it."""
-        size = 0
-        while piece := self._piece(_PIECE):
-            size += len(piece)
-        return size
-
-    def drain(self) -> None:
-        """Read what is left if it is little, so that the connection can be used again."""
-        if (self.length or 0) <= _SMALL:
-            with suppress(TransientError):  # the status has said all that matters
-                self.read(_SMALL)
-
-    def _piece(self, most: int) -> bytes:
-        left = self._limits.until - time.monotonic()
-        if left <= 0:
-            raise TransientError("the body was not all there when the time was over")
-        try:
-            if left < self._limits.timeout and self._response.connection is not None:
-                sock = getattr(self._response.connection, "sock", None)
-                if sock is not None:
-                    sock.settimeout(left)
-            return self._response.read1(most, False) or b""
-        except urllib3.exceptions.HTTPError as error:
-            raise transport_failure(self.url, error, self._what) from error
+_DISTRUSTED = "give the option ca_file, or verify=False if nobody can be in between"
 
 
 class Client:
@@ -114,7 +29,7 @@ class Client:
     def __init__(self, options: HttpOptions, logins: Logins) -> None:
         self._options, self._logins = options, logins
         self._proxies = _proxies(options.proxy)
-        self._managers: dict[tuple[int, bool, str | None], urllib3.PoolManager] = {}
+        self._connections = self._opened()
 
     def send(self, what: str, method: str, url: str, headers: dict[str, str], limits: Limits) -> Answer:
         """Send one request, follow redirects, and return the answer. Errors call the object `what`.
@@ -124,7 +39,7 @@ class Client:
         """
         for _ in range(_MOST_REDIRECTS):
             answer = self._once(what, method, url, headers, limits)
-            target = answer.header("Location") if answer.status in _REDIRECTS else None
+            target = answer.header("location") if answer.status in _REDIRECTS else None
             if target is None:
                 return self._checked(what, answer)
             with answer:
@@ -133,26 +48,13 @@ class Client:
         raise StoreError(f"{what}: more than {_MOST_REDIRECTS} redirects, the last one to {_shown(url)}")
 
     def _once(self, what: str, method: str, url: str, headers: dict[str, str], limits: Limits) -> Answer:
-        try:
-            response = self._manager(url).urlopen(
-                method,
-                url,
-                headers={**self._logins.headers(url), **headers},
-                timeout=urllib3.Timeout(connect=limits.timeout, read=limits.timeout),
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise transport_failure(url, error, what) from error
-        return Answer(what, response, url, limits)
+        return self._connected().send(what, method, url, {**self._logins.headers(url), **headers}, limits)
 
     def _checked(self, what: str, answer: Answer) -> Answer:
         status = answer.status
         if status in RETRIED_STATUS:
             with answer:
-                wait = retry_after(answer.header("Retry-After"))
+                wait = retry_after(answer.header("retry-after"))
                 answer.drain()
             raise TransientError(f"the server answered {answer.told}", wait)
         if status in (401, 403, 407):
@@ -176,36 +78,28 @@ class Client:
             )
         return CredentialsError(f"{what}: the server answered {answer.told}, {told}{reason}")
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
-        secure = url.startswith("https:")
-        # A forked child must not share sockets; what its parent had it keeps untouched, locks included.
-        key = (os.getpid(), secure, self._proxy(url, secure))
-        found = self._managers.get(key)
-        return self._managers.setdefault(key, self._made(secure, key[2])) if found is None else found
+    def _connected(self) -> Connections:
+        # A forked child must not share sockets; what its parent had it keeps untouched.
+        process, connections = self._connections
+        if process != os.getpid():
+            self._connections = _, connections = self._opened()
+        return connections
 
-    def _proxy(self, url: str, secure: bool) -> str | None:
-        proxy = self._proxies.get("https" if secure else "http") if self._proxies else None
+    def _opened(self) -> tuple[int, Connections]:
+        return os.getpid(), Connections(self._proxy, lambda: _context(self._options), _DISTRUSTED)
+
+    def _proxy(self, url: str) -> str | None:
+        proxy = self._proxies.get(url.partition(":")[0])
         if proxy and self._options.proxy is None and urllib.request.proxy_bypass(host_of(url)):
             return None
         return proxy
-
-    def _made(self, secure: bool, proxy: str | None) -> urllib3.PoolManager:
-        # Connections are made as they are needed; a pool that is too small would close and reopen them.
-        given: dict[str, Any] = {"num_pools": _POOLS, "maxsize": max(self._options.concurrency, 256)}
-        if secure:
-            given["ssl_context"] = _context(self._options)
-        if proxy is None:
-            return urllib3.PoolManager(**given)
-        return urllib3.ProxyManager(proxy, proxy_headers=proxy_login(proxy), **given)
 
 
 def _redirected(what: str, url: str, target: str) -> str:
     try:
         to = urljoin(url, target)
         parts = urlsplit(to)
-        _ = (
-            parts.port
-        )  # raises for one that is none; urllib3 would quote the whole address, signature and all
+        _ = parts.port  # raises for one that is none
     except ValueError as error:
         raise StoreError(f"{what}: redirected to what is no address: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
@@ -215,7 +109,11 @@ def _redirected(what: str, url: str, target: str) -> str:
             f"{what}: redirected from https to {_shown(to)}, where nobody knows who answers; "
             "open that address itself if this is meant"
         )
-    return parts._replace(fragment="").geturl()
+    try:
+        return urllib3.util.parse_url(parts._replace(fragment="").geturl()).url  # quoted where it has to be
+    except urllib3.exceptions.LocationParseError:
+        # Not chained: it quotes the whole address, signature and all.
+        raise StoreError(f"{what}: redirected to {_shown(to)}, which is no address") from None
 
 
 def _proxies(option: str | None) -> dict[str, str]:
@@ -230,6 +128,8 @@ def _context(options: HttpOptions) -> ssl.SSLContext:
     except OSError as error:
         raise StoreError(f"ca_file: {options.ca_file}: cannot be read as certificates: {error}") from error
     if not options.verify:
+        text = "verify=False: whoever answers is believed, logins included; name certificates in ca_file"
+        warnings.warn(text, PrecompWarning, stacklevel=2)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

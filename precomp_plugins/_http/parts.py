@@ -1,9 +1,9 @@
 """Parts of objects: what an answer holds, and whether it is what was asked for."""
 
-from precomp.interfaces import Blob, ByteRange
+from precomp.interfaces import Blob, Buffer, ByteRange
 from precomp.ranges import Parts
 from precomp.retry import TransientError
-from precomp_plugins._http.client import Answer
+from precomp_plugins._wire.answers import Answer
 from precomp_plugins._wire.headers import content_span, encoding_of
 
 __all__ = ["check_same", "folder_of", "is_strong", "part_blob", "whole_blob"]
@@ -31,7 +31,7 @@ def whole_blob(answer: Answer, part: ByteRange | None) -> Blob:
     size = length
     if size is None:  # only to its end can be seen how long it is
         size = len(data) + (answer.count() if len(data) == most else 0)
-    return _blob(answer, memoryview(data)[part.start :] if part.start else data, size)
+    return _blob(answer, data[part.start :], size)
 
 
 def part_blob(answer: Answer, part: ByteRange) -> Blob | None:
@@ -40,7 +40,7 @@ def part_blob(answer: Answer, part: ByteRange) -> Blob | None:
     None where it is another part than asked for, or a part of a compressed object: servers do not agree on
     whether its offsets count compressed bytes. Raises TransientError.
     """
-    span = content_span(answer.header("Content-Range"))
+    span = content_span(answer.header("content-range"))
     if span is None:
         return None
     if answer.status == 416:
@@ -49,7 +49,7 @@ def part_blob(answer: Answer, part: ByteRange) -> Blob | None:
     if (span.start, span.stop) != (part.start, min(part.stop, span.size)):
         return None
     complete = span.stop - span.start == span.size
-    if encoding_of(answer.header("Content-Encoding")) is not None and not complete:
+    if encoding_of(answer.header("content-encoding")) is not None and not complete:
         return None
     wanted = span.stop - span.start
     if answer.length is not None and answer.length != wanted:
@@ -68,12 +68,12 @@ def check_same(parts: Parts) -> None:
         raise TransientError("the object changed while it was read")
 
 
-def _blob(answer: Answer, data: bytes | memoryview, size: int) -> Blob:
+def _blob(answer: Answer, data: Buffer, size: int) -> Blob:
     return Blob(
         data,
-        encoding_of(answer.header("Content-Encoding")),
-        answer.header("Content-Type"),
-        answer.header("Cache-Control"),
-        answer.header("ETag"),
+        encoding_of(answer.header("content-encoding")),
+        answer.header("content-type"),
+        answer.header("cache-control"),
+        answer.header("etag"),
         size,
     )

@@ -12,10 +12,11 @@ from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Modify, St
 from precomp.memory import check_key
 from precomp.ranges import Parts, cut, merged
 from precomp.retry import Limits, RetryPolicy
-from precomp_plugins._http.client import Answer, Client
+from precomp_plugins._http.client import Client
 from precomp_plugins._http.login import Logins
 from precomp_plugins._http.options import HttpOptions
 from precomp_plugins._http.parts import check_same, folder_of, is_strong, part_blob, whole_blob
+from precomp_plugins._wire.answers import Answer
 from precomp_plugins._wire.headers import encoding_of
 
 __all__ = ["HttpStore"]
@@ -213,7 +214,7 @@ class HttpStore:
             answer.read()  # nothing, but the connection is free then
             if answer.status == 200 and answer.length is not None:
                 return Stat(
-                    answer.length, answer.header("ETag"), encoding_of(answer.header("Content-Encoding"))
+                    answer.length, answer.header("etag"), encoding_of(answer.header("content-encoding"))
                 )
             if answer.status in _ABSENT and self._there:
                 return None
@@ -231,7 +232,7 @@ class HttpStore:
         )
 
     def _check_bucket(self, key: str, answer: Answer) -> None:
-        text = answer.read(_MESSAGE)
+        text = bytes(answer.read(_MESSAGE))
         if any(word in text for word in _NO_BUCKET):
             raise StoreError(
                 f"{self._name(key)}: the server says that there is no such bucket; correct the path"

@@ -1,4 +1,4 @@
-"""What urllib3 raises, as the errors of precomp."""
+"""What connections raise, as the errors of precomp."""
 
 import re
 import socket
@@ -17,13 +17,15 @@ _TUNNEL = re.compile(r"Tunnel connection failed: (4(?!29)\d\d.*)")  # http.clien
 _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 
 
-def transport_failure(url: str, error: exceptions.HTTPError, what: str = "") -> TransientError | PrecompError:
+def transport_failure(
+    url: str, error: Exception, what: str, distrusted: str
+) -> TransientError | PrecompError:
     """Return what to raise from `error`: a TransientError where another try may go well.
 
-    `url` is what was asked for, `what` the name of the object that was wanted, the host where empty.
+    `url` is what was asked for, `what` the name of what was wanted, `distrusted` what to do about a
+    certificate that is not trusted.
     """
     host = urlsplit(url).netloc.rpartition("@")[2]
-    what = what or host
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST:
@@ -32,8 +34,7 @@ def transport_failure(url: str, error: exceptions.HTTPError, what: str = "") -> 
             )
         if isinstance(cause, ssl.SSLCertVerificationError):
             return StoreError(
-                f"{what}: the certificate of {host} is not trusted: {cause.verify_message}; give the option "
-                "ca_file, or verify=False if nobody can be in between"
+                f"{what}: the certificate of {host} is not trusted: {cause.verify_message}; {distrusted}"
             )
         if isinstance(cause, OSError) and (refusal := _TUNNEL.search(str(cause))):
             return CredentialsError(
@@ -42,7 +43,9 @@ def transport_failure(url: str, error: exceptions.HTTPError, what: str = "") -> 
             )
     if isinstance(error, exceptions.LocationValueError):
         return StoreError(f"{what}: no request can be sent to the host {host}: {error}")
-    if isinstance(error, exceptions.TimeoutError) and not isinstance(error, exceptions.NewConnectionError):
+    if isinstance(error, (TimeoutError, exceptions.TimeoutError)) and not isinstance(
+        error, exceptions.NewConnectionError
+    ):
         return TransientError(f"nothing came from {host} in time ({type(error).__name__})")
     return TransientError(f"the connection to {host} failed ({_told(causes[-1])})")
 
