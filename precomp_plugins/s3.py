@@ -58,9 +58,10 @@ def open_store(path: CloudPath, options: S3Options) -> Store:
     """
     try:
         import boto3  # noqa: F401
-        import obstore  # noqa: F401
+        import certifi  # noqa: F401
+        import google_crc32c  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError(f"{path}: s3 needs boto3 and obstore ({error}): {_INSTALL}") from error
+        raise MissingDependencyError(f"{path}: a package for s3 is missing ({error}): {_INSTALL}") from error
     from precomp_plugins._s3.store import S3Store
 
     return S3Store(path, options)
@@ -77,6 +78,6 @@ def precomp_register_protocols() -> Iterable[ProtocolPlugin]:
             install_hint=_INSTALL,
             compress="gzip",
             workers=16,
-            requires=("boto3", "obstore"),
+            requires=("boto3", "certifi", "google_crc32c"),
         )
     ]

@@ -19,8 +19,8 @@ from precomp.bench.serving import free_port
 from precomp.engine.update import update
 from precomp.errors import ConditionFailedError, CredentialsError, PrecompError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition
-from precomp_plugins._gs.answers import checksum
 from precomp_plugins._gs.store import GsStore
+from precomp_plugins._wire.checksum import crc32c
 from precomp_plugins.gs import GsOptions
 
 KEY = "8_8_40/0-64_0-64_0-64"
@@ -180,7 +180,7 @@ def test_a_body_that_trickles_in_ends_with_the_deadline(
 def transformed(stored: bytes, sent: bytes, kept: str, encoding: str | None) -> Fault:
     """An answer as Google gives it for an object that it packs or unpacks, whatever range was asked for."""
     headers = {
-        "x-goog-hash": f"crc32c={checksum(stored)}",
+        "x-goog-hash": f"crc32c={crc32c(stored)}",
         "x-goog-generation": "7",
         "x-goog-stored-content-encoding": kept,
         "x-goog-stored-content-length": str(len(stored)),

@@ -15,7 +15,6 @@ GRAPH = {name: imports_of(name, path.read_text(encoding="utf-8"), KNOWN) for nam
 OPTIONAL = [
     "boto3",
     "botocore",
-    "obstore",
     "google",
     "google.cloud",
     "urllib3",

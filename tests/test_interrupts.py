@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -22,8 +21,6 @@ from servers.gs import gs_server
 from servers.http import HttpServer
 from servers.s3 import s3_server
 from volumes import make, noise
-
-from precomp_plugins._s3.apart import apart
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no such signals here")
 
@@ -138,60 +135,3 @@ def test_a_writer_hears_the_second_one_at_once(tmp_path: Path) -> None:
         proxy.plan(Fault.stall(), match=lambda request: request.method == "PUT", forever=True)
         said = interrupted(proxy, path, options, 0, "write", again=True)
         assert said.rstrip().endswith("KeyboardInterrupt")
-
-
-# --- calls into what is not Python ------------------------------------------------------------------
-
-
-def interrupt() -> None:
-    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-
-def test_a_call_apart_returns_and_raises() -> None:
-    assert threading.current_thread() is threading.main_thread()
-    assert apart(threading.current_thread) is not threading.main_thread()
-    with pytest.raises(ZeroDivisionError):
-        apart(lambda: 1 / 0)
-
-
-def test_a_call_of_another_thread_stays_there() -> None:
-    found: list[bool] = []
-    thread = threading.Thread(
-        target=lambda: found.append(apart(threading.current_thread) is threading.current_thread())
-    )
-    thread.start()
-    thread.join()
-    assert found == [True]
-
-
-def test_without_more_threads_the_call_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert apart(threading.current_thread) is threading.main_thread()
-
-
-@pytest.mark.parametrize(
-    ("to_its_end", "interrupts", "over"), [(False, 1, False), (True, 1, True), (True, 2, False)]
-)
-def test_an_interrupt_of_a_call_apart(to_its_end: bool, interrupts: int, over: bool) -> None:
-    released, ended = threading.Event(), threading.Event()
-
-    def call() -> None:
-        for _ in range(interrupts):
-            released.wait(0.3)  # the other thread waits
-            interrupt()
-        if over:
-            released.wait(0.3)
-        else:
-            released.wait()
-        ended.set()
-
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            apart(call, to_its_end=to_its_end)
-        assert ended.is_set() is over
-    finally:
-        released.set()
-    assert ended.wait(10)

@@ -42,7 +42,6 @@ DISTRIBUTIONS = Path(__file__).parent / "distributions"
 BROKEN = ["absent_import", "bad_syntax", "quits", "misspelt", "raising", "no_metadata", "no_value", "no_text"]
 HEAVY = {
     "boto3",
-    "obstore",
     "google.cloud",
     "intern",
     "dask",

@@ -251,7 +251,7 @@ def test_parts_far_apart_are_of_one_version() -> None:
 
 def test_a_large_object_goes_and_comes() -> None:
     store = store_at()
-    data = np.random.default_rng(0).bytes(2**23 + 1)  # which obstore would not put
+    data = np.random.default_rng(0).bytes(2**23 + 1)  # which goes in pieces
     version = store.put("x", Blob(data, "gzip"))
     blob = store.get("x")
     assert blob is not None

@@ -51,7 +51,7 @@ def in_children(count: int, work: Any, *arguments: Any) -> list[Any]:
 def test_a_volume_used_before_a_fork_works_in_the_child() -> None:
     vol = make(new_path(), options=layer())
     voxels = noise(vol.shape)
-    vol[...] = voxels  # obstore runs now
+    vol[...] = voxels
 
     def use(number: int) -> int:
         vol[11:27, 3:19, 100:116] = 9
@@ -79,27 +79,6 @@ def test_eight_processes_lose_nothing() -> None:
     expected = np.repeat(np.arange(100, 108, dtype=np.uint8), 2)
     np.testing.assert_array_equal(vol[:, 3, 100, 0].ravel(), expected)
     np.testing.assert_array_equal(vol[:, 18, 115, 0].ravel(), expected)
-
-
-@fork
-def test_another_package_used_obstore_before_a_fork() -> None:
-    """Its runtime is then dead in the child, where precomp is imported first."""
-    path = make(new_path(), (16, 16, 16), options=layer()).cloudpath
-    script = """
-import json, os, sys
-import obstore
-from obstore.store import MemoryStore
-obstore.put(MemoryStore(), "a", b"used")
-child = os.fork()
-if child:
-    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-from precomp import CloudVolume
-vol = CloudVolume(sys.argv[1], options=json.loads(sys.argv[2]))
-vol[...] = 7
-assert (vol[...] == 7).all()
-"""
-    command = [sys.executable, "-W", "ignore", "-c", script, path, json.dumps(layer())]
-    subprocess.run(command, check=True, timeout=60)
 
 
 def test_a_volume_goes_to_another_process() -> None:

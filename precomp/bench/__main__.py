@@ -28,7 +28,7 @@ __all__ = ["main"]
 
 _RAM_DISK = Path("/dev/shm")
 _ENOUGH = 2**30  # bytes; some containers have a RAM disk of 64 MiB
-_VERSIONS = ("precomp", "tensorstore", "cloud-volume", "numpy", "isal", "simplejpeg", "obstore")
+_VERSIONS = ("precomp", "tensorstore", "cloud-volume", "numpy", "isal", "simplejpeg", "google-crc32c")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ __all__ = ["PluginTests"]
 
 _SCRIPT = Path(__file__).with_name("_fresh.py")
 _HEAVY = (
-    *("boto3", "botocore", "obstore", "google.cloud", "intern", "dask", "requests", "urllib3", "fsspec"),
+    *("boto3", "botocore", "google.cloud", "intern", "dask", "requests", "urllib3", "fsspec"),
     *("PIL", "simplejpeg", "imagecodecs", "brotli", "zstandard", "tqdm", "scipy", "pandas", "torch"),
     *("tensorflow", "tensorstore", "cloudvolume", "pytest", "hypothesis"),
 )

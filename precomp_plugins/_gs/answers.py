@@ -1,27 +1,23 @@
 """What an answer of Google Storage means."""
 
-import base64
 import json
 import zlib
-
-import google_crc32c
-import numpy as np
 
 from precomp.errors import CredentialsError, StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange
 from precomp.retry import RETRIED_STATUS, TransientError, retry_after
 from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer
+from precomp_plugins._wire.checksum import crc32c
 from precomp_plugins._wire.headers import content_span, encoding_of
 
-__all__ = ["checksum", "failure", "part_of", "says_no_bucket", "whole"]
+__all__ = ["failure", "part_of", "says_no_bucket", "whole"]
 
 _RETRIED = RETRIED_STATUS | {408}
 _BUSY = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})  # may come as 403
 _HELD = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})  # likewise, whoever asks
 _NO_BUCKET = b"specified bucket does not exist"
 _KEPT_ENCODING = "x-goog-stored-content-encoding"
-_FAST = google_crc32c.implementation == "c"
 
 
 def failure(doing: str, where: str, bucket: str, answer: Answer, identity: Identity) -> Exception:
@@ -90,15 +86,6 @@ def part_of(answer: Answer, byte_range: ByteRange) -> Blob:
     return _blob(answer, answer.data, encoding, span.size)
 
 
-def checksum(data: Buffer) -> str | None:
-    """Return the CRC32C as the service writes it; None where it would take longer than the request."""
-    return (
-        base64.b64encode(google_crc32c.value(np.frombuffer(data, np.uint8)).to_bytes(4, "big")).decode()
-        if _FAST
-        else None
-    )
-
-
 def _blob(answer: Answer, data: memoryview, encoding: str | None, size: int | None) -> Blob:
     headers = answer.headers
     return Blob(
@@ -143,7 +130,7 @@ def _check(answer: Answer, data: Buffer) -> None:
     for one in answer.headers.get("x-goog-hash", "").split(","):
         name, _, expected = one.strip().partition("=")
         if name == "crc32c":
-            found = checksum(data)
+            found = crc32c(data)
             if found is not None and found != expected:
                 raise TransientError(f"the bytes are damaged: expected the CRC32C {expected}, found {found}")
 

@@ -1,21 +1,17 @@
 """How Google Storage and its token services are reached: proxies of the environment, certificates."""
 
-import functools
 import threading
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-import certifi
 import urllib3
-from urllib3.util.ssl_ import create_urllib3_context
 
+from precomp_plugins._wire.certificates import trusted
 from precomp_plugins._wire.connections import Connections
-from precomp_plugins._wire.proxies import proxy_address, proxy_login
+from precomp_plugins._wire.proxies import environment_proxy, proxy_login
 
 __all__ = ["Network"]
 
-_METADATA = frozenset({"169.254.169.254", "metadata.google.internal", "metadata"})  # never behind a proxy
 _DISTRUSTED = "if it is right, name its authority's file in the environment variable SSL_CERT_FILE"
 
 
@@ -27,11 +23,11 @@ class Network:
     """
 
     def __init__(self, timeout: float) -> None:
-        self.connections = Connections(_proxy, _certificates, _DISTRUSTED)
-        self._options = {
+        self.connections = Connections(environment_proxy, trusted, _DISTRUSTED)
+        self._options: dict[str, Any] = {
             "timeout": urllib3.Timeout(connect=timeout, read=timeout),
             "retries": False,  # what is tried again is for precomp.retry to say
-            "ssl_context": _certificates(),
+            "ssl_context": trusted(),
         }
         self._managers: dict[str | None, urllib3.PoolManager] = {}
         self._lock = threading.Lock()
@@ -41,7 +37,7 @@ class Network:
         return self._manager(url).request(method, url, **arguments)
 
     def _manager(self, url: str) -> urllib3.PoolManager:
-        proxy = _proxy(url)
+        proxy = environment_proxy(url)
         with self._lock:
             if proxy not in self._managers:
                 self._managers[proxy] = (
@@ -54,25 +50,6 @@ class Network:
             return self._managers[proxy]
 
 
-def _proxy(url: str) -> str | None:
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if proxy is None or host in _METADATA or proxy_bypass(parts.netloc):
-        return None
-    return proxy_address(proxy, "the environment variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY")
-
-
 def _address(proxy: str) -> str:
     parts = urlsplit(proxy)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-@functools.cache  # as it takes longer than a request
-def _certificates() -> Any:
-    """Trust what this machine trusts (SSL_CERT_FILE too), and what browsers do."""
-    context = create_urllib3_context()
-    context.load_default_certs()
-    context.load_verify_locations(certifi.where())
-    return context

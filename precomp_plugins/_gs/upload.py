@@ -4,7 +4,7 @@ import json
 import secrets
 
 from precomp.interfaces import Blob
-from precomp_plugins._gs.answers import checksum
+from precomp_plugins._wire.checksum import crc32c
 
 __all__ = ["MARK", "Upload"]
 
@@ -36,7 +36,7 @@ class Upload:
             "contentType": content_type,
             "contentEncoding": blob.content_encoding,
             "cacheControl": blob.cache_control,
-            "crc32c": checksum(data),
+            "crc32c": crc32c(data),
             "metadata": self.mark and {MARK: self.mark},
         }
         boundary = secrets.token_hex(16)  # which stands in no chunk, as nobody can guess it

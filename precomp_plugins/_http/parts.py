@@ -21,17 +21,8 @@ def is_strong(version: str | None) -> bool:
 
 def whole_blob(answer: Answer, part: ByteRange | None) -> Blob:
     """Return a part, or all, of an object that the answer holds whole. Raises TransientError."""
-    length, most = answer.length, None if part is None else part.stop
-    data = answer.read(most)
-    expected = len(data) if length is None else length if most is None else min(length, most)
-    if len(data) != expected:
-        raise TransientError(f"the body ended after {len(data)} of {expected} bytes")
-    if part is None:
-        return _blob(answer, data, len(data))
-    size = length
-    if size is None:  # only to its end can be seen how long it is
-        size = len(data) + (answer.count() if len(data) == most else 0)
-    return _blob(answer, data[part.start :], size)
+    data, size = answer.whole(part)
+    return _blob(answer, data, size)
 
 
 def part_blob(answer: Answer, part: ByteRange) -> Blob | None:

@@ -1,6 +1,7 @@
 """Who asks S3 and where, as boto3 finds it: credentials, region, endpoint."""
 
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 
 import attrs
 import boto3
+import botocore.exceptions
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
@@ -16,6 +18,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     CredentialRetrievalError,
+    HTTPClientError,
     NoCredentialsError,
     PartialCredentialsError,
 )
@@ -23,6 +26,8 @@ from botocore.loaders import create_loader
 
 from precomp import credentials
 from precomp.errors import ConfigError, CredentialsError
+from precomp.retry import TransientError
+from precomp_plugins._wire.certificates import trusted
 from precomp_plugins._wire.endpoint import USER_IN_IT
 
 if TYPE_CHECKING:
@@ -83,11 +88,28 @@ class Account:
         """Whether boto3 gets other credentials where these have ended."""
         return isinstance(self.session.get_credentials(), RefreshableCredentials)
 
-    def frozen(self) -> Any:
-        """Return the credentials as they are now, refreshed if need be: access_key, secret_key, token."""
-        found = self.session.get_credentials().get_frozen_credentials()
+    def current(self) -> Any:
+        """Return the credentials as they are now, refreshed if need be: access_key, secret_key, token.
+
+        Raises TransientError where the way to new ones failed, CredentialsError where there are none.
+        """
+        try:
+            found = self.session.get_credentials().get_frozen_credentials()
+        except (botocore.exceptions.ConnectionError, HTTPClientError) as error:
+            raise TransientError(f"boto3 could not get credentials: {error}") from error
+        except BotoCoreError as error:
+            raise CredentialsError(f"{self.place}: boto3 could not get credentials: {error}") from error
         _check_sendable(self.place, self.origin, found)
         return found
+
+    def trusted(self) -> ssl.SSLContext:
+        """Return which certificates are taken. Raises ConfigError where their file cannot be read."""
+        try:
+            return trusted(self.ca_bundle)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.place}: ca_bundle: {self.ca_bundle}: {error}; correct AWS_CA_BUNDLE or ~/.aws/config"
+            ) from error
 
     def moved(self, region: str) -> "Account":
         """Return the account to the same bucket in another region."""
@@ -191,7 +213,7 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
 
 
 def _check_sendable(place: str, origin: str | None, found: Any) -> None:
-    """Raise CredentialsError for what cannot be sent: obstore would panic, and boto3 would quote it."""
+    """Raise CredentialsError for what cannot be sent, which boto3 would quote."""
     pairs = (("access key", found.access_key), ("secret key", found.secret_key), ("token", found.token))
     for name, text in pairs:
         if not (text or "").isprintable():

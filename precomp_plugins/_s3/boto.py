@@ -1,11 +1,7 @@
-"""Requests to S3 by boto3: for what obstore cannot do, after a failure, and in a forked child.
+"""Requests to S3 by boto3: lists, deletes and regions. It takes some 2 ms of Python for each."""
 
-It takes some 2 ms of Python per request, but tells exactly what S3 answered.
-"""
-
-import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -25,18 +21,11 @@ from botocore.exceptions import (
 from botocore.parsers import ResponseParserError
 
 from precomp.errors import CredentialsError, StoreError
-from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import retry_after
 from precomp_plugins._s3.answers import Answer
-from precomp_plugins._wire.headers import content_span, encoding_of
 
-__all__ = ["BY_DEFAULT", "MARK", "BotoRequests"]
+__all__ = ["BotoRequests"]
 
-BY_DEFAULT = "application/octet-stream"
-MARK = "precomp-write"
-"""The name of the metadata by which a conditional write knows its own object again."""
-
-_BLOCK = 2**18  # bytes; after each one the time is looked at
 _ON_THE_WAY = (
     *(ChecksumError, ConnectionError, HTTPClientError, IncompleteReadError, ResponseParserError),
     urllib3.exceptions.HTTPError,  # of the body of an error's answer, which boto3 reads unguarded
@@ -49,94 +38,20 @@ class BotoRequests:
     """Single requests for the objects of a bucket. Each raises Answer where S3 does not say yes.
 
     Attributes:
+        place: of the bucket's layer, for errors.
         client: of boto3.
         bucket: its name.
         payer: what makes the requester pay, if asked to.
-        until: the time (`time.monotonic`) when all has to be over.
     """
 
+    place: str
     client: Any
     bucket: str
     payer: Mapping[str, str]
-    until: float
-
-    def get(self, key: str, byte_range: ByteRange | None, version: str | None = None) -> Blob:
-        """Return an object or a part of it, if it still has `version`."""
-        more = dict(self.payer)
-        if byte_range is not None:
-            more["Range"] = f"bytes={byte_range.start}-{byte_range.stop - 1}"
-        if version is not None:
-            more["IfMatch"] = version
-        with _answers():
-            found = self.client.get_object(Bucket=self.bucket, Key=key, **more)
-            with closing(found["Body"]) as body:  # `with` alone gives what is inside, unguarded
-                data = self._read(body, _length(found))
-        if byte_range is None:
-            return _blob(found, data, None)
-        if "ContentRange" in found:
-            return _blob(found, data, _size_of_all(found["ContentRange"], byte_range, len(data)))
-        # The service ignores ranges.
-        return _blob(found, data[byte_range.start : byte_range.stop], len(data))
-
-    def _read(self, body: Any, size: int) -> memoryview:
-        data = bytearray(size)
-        view, done = memoryview(data), 0
-        # What has come in, and no more: a block that trickles in would keep the time from being looked at.
-        read = getattr(getattr(body, "_raw_stream", None), "read1", body.read)
-        while done < size:
-            try:
-                block = read(min(_BLOCK, size - done))
-            except urllib3.exceptions.HTTPError as error:
-                raise Answer(
-                    None, message=f"the body broke off after {done} of {size} bytes: {error}"
-                ) from error
-            if not block:
-                raise Answer(None, message=f"the body ended after {done} of {size} bytes")
-            view[done : done + len(block)] = block
-            done += len(block)
-            if time.monotonic() > self.until:
-                raise Answer(None, message=f"the body was too slow, {done} of {size} bytes came in time")
-        return view.toreadonly()
-
-    def head(self, key: str) -> Blob:
-        """Return what is known of an object, without its bytes but with its size."""
-        with _answers():
-            found = self.client.head_object(Bucket=self.bucket, Key=key, **self.payer)
-        return _blob(found, b"", _length(found))
-
-    def marked(self, key: str) -> tuple[str | None, str | None]:
-        """Return an object's mark, if it has one, and its version."""
-        with _answers():
-            found = self.client.head_object(Bucket=self.bucket, Key=key, **self.payer)
-        return found.get("Metadata", {}).get(MARK), found.get("ETag")
-
-    def put(self, key: str, blob: Blob, condition: Condition | None, mark: str | None) -> str | None:
-        """Store an object, with a mark if there is one, and return its version."""
-        more: dict[str, Any] = dict(self.payer)
-        if mark is not None:
-            more["Metadata"] = {MARK: mark}
-        if blob.content_encoding is not None:
-            more["ContentEncoding"] = blob.content_encoding
-        if blob.cache_control is not None:
-            more["CacheControl"] = blob.cache_control
-        if condition is not None:
-            more |= {"IfNoneMatch": "*"} if condition.version is None else {"IfMatch": condition.version}
-        with _answers():
-            done = self.client.put_object(
-                Bucket=self.bucket,
-                Key=key,
-                Body=bytes(blob.data),
-                ContentType=blob.content_type or BY_DEFAULT,
-                **more,
-            )
-        version: str | None = done.get("ETag")
-        if version is None:  # whoever answered, it was not S3
-            raise Answer(None, message="the answer has no ETag, so that it is not known to be stored")
-        return version
 
     def delete(self, key: str) -> None:
         """Remove an object; an absent one is fine."""
-        with _answers():
+        with _answers(self.place):
             about = self.client.delete_object(Bucket=self.bucket, Key=key, **self.payer)["ResponseMetadata"]
         empty = about.get("HTTPHeaders", {}).get("content-length") == "0"
         if about.get("HTTPStatusCode") != 204 and not empty:  # whoever answered, it was not S3
@@ -149,7 +64,7 @@ class BotoRequests:
         remove. Of any other nothing is known.
         """
         wanted = {"Objects": [{"Key": key} for key in keys]}
-        with _answers():
+        with _answers(self.place):
             done = self.client.delete_objects(Bucket=self.bucket, Delete=wanted, **self.payer)
         gone, refused = {one.get("Key") for one in done.get("Deleted", ())}, []
         for error in done.get("Errors", ()):
@@ -163,7 +78,7 @@ class BotoRequests:
     def page(self, prefix: str, after: str | None) -> tuple[list[str], str | None]:
         """Return a page of the keys that start with `prefix`, and what names the next page, if any."""
         more = dict(self.payer) | ({} if after is None else {"ContinuationToken": after})
-        with _answers():
+        with _answers(self.place):
             found = self.client.list_objects_v2(Bucket=self.bucket, Prefix=prefix, **more)
         more_to_come, next_page = found.get("IsTruncated"), found.get("NextContinuationToken")
         if more_to_come is None or (more_to_come and next_page is None):  # else names would be missing
@@ -179,50 +94,23 @@ class BotoRequests:
                 raise _answer(error) from error
             found = error.response
         except (BotoCoreError, ResponseParserError, urllib3.exceptions.HTTPError) as error:
-            raise _failure(error) from error
+            raise _failure(self.place, error) from error
         region: str | None = found["ResponseMetadata"].get("HTTPHeaders", {}).get("x-amz-bucket-region")
         return region
-
-
-def _length(found: Mapping[str, Any]) -> int:
-    if "ContentLength" not in found:
-        raise Answer(None, message="the answer does not say how long the object is")
-    length: int = found["ContentLength"]
-    return length
-
-
-def _size_of_all(header: str, wanted: ByteRange, got: int) -> int:
-    """Return the object's size by Content-Range. Raises Answer where this is another part than was wanted."""
-    span = content_span(header)
-    right = span is not None and (span.start, span.stop) == (wanted.start, min(wanted.stop, span.size))
-    if span is None or not right or got != span.stop - span.start:
-        raise Answer(None, message=f"asked for bytes {wanted.start} to {wanted.stop}, got {got}: {header}")
-    return span.size
 
 
 # Codes in the answer of a request for many objects, which has one status of its own.
 _STATUS = {"AccessDenied": 403, "InternalError": 500, "ServiceUnavailable": 503, "SlowDown": 503}
 
 
-def _blob(found: Mapping[str, Any], data: memoryview | bytes, size: int | None) -> Blob:
-    return Blob(
-        data,
-        encoding_of(found.get("ContentEncoding") or None),
-        found.get("ContentType"),
-        found.get("CacheControl"),
-        found.get("ETag"),
-        size,
-    )
-
-
 @contextmanager
-def _answers() -> Iterator[None]:
+def _answers(place: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
         raise _answer(error) from error
     except (BotoCoreError, ResponseParserError, urllib3.exceptions.HTTPError) as error:
-        raise _failure(error) from error
+        raise _failure(place, error) from error
 
 
 def _answer(error: ClientError) -> Answer:
@@ -233,9 +121,9 @@ def _answer(error: ClientError) -> Answer:
     return Answer(status, code, str(said.get("Message", "")), pause)
 
 
-def _failure(error: Exception) -> Exception:
+def _failure(place: str, error: Exception) -> Exception:
     if isinstance(error, _ON_THE_WAY):
         return Answer(None, message=str(error))
     if isinstance(error, _OF_CREDENTIALS):
-        return CredentialsError(f"boto3 could not get credentials: {error}")
-    return StoreError(f"boto3 could not make the request: {error}")
+        return CredentialsError(f"{place}: boto3 could not get credentials: {error}")
+    return StoreError(f"{place}: boto3 could not make the request: {error}")

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from precomp.errors import CredentialsError, StoreError
+from precomp.errors import StoreError
 from precomp.interfaces import CloudPath
 from precomp.retry import Limits, RetryPolicy, TransientError
-from precomp_plugins._s3.answers import Answer, judged
+from precomp_plugins._s3 import answers
+from precomp_plugins._s3.answers import Answer
 from precomp_plugins._s3.clients import Clients
-from precomp_plugins._s3.obstore import takes
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
@@ -30,7 +30,7 @@ class Bucket:
     def __init__(self, path: CloudPath, options: "S3Options") -> None:
         """Raises CredentialsError where there are no credentials, ConfigError for wrong options."""
         self._path, self._options = path, options
-        self._place, self._printable = str(path), takes(path.path)
+        self._place = str(path)
         self._policy = RetryPolicy(options.max_attempts, options.timeout)
         self._is_there = False  # as far as is known
         self._opened = self._open()
@@ -53,55 +53,46 @@ class Bucket:
     def ask(
         self,
         key: str,
-        request: Callable[[Any], _T],
+        request: "Callable[[Clients, Limits], _T]",
         expected: Collection[int],
-        *,
-        careful: bool = False,
-        failed: Callable[[Answer], object] | None = None,
+        failed: Callable[[Exception], object] = bool,
     ) -> _T:
         """Return what a request returns, after some attempts if need be.
 
         Args:
             key: for errors.
-            request: is called with `Requests`; where `careful`, with `BotoRequests`.
+            request: makes one attempt, within limits.
             expected: statuses whose Answer is raised as it is. What is raised for another is what `judged`
                 makes of it.
-            careful: leave the first attempt to boto3, too.
-            failed: is told each answer that another attempt followed.
+            failed: is told what each attempt came to that another one followed.
         """
-        clients, place = self._clients(), f"{self._place}/{key}"
-        careful = careful or not (self._printable and takes(key))
+        clients = self._clients()
 
         def attempt(limits: Limits) -> _T:
-            nonlocal careful
-            requests = clients.careful(limits) if careful else clients.quick(limits)
-            careful = True
             try:
-                return request(requests)
+                return request(clients, limits)
+            except TransientError as error:
+                failed(error)
+                raise
             except Answer as answer:
                 if answer.status in expected:
                     raise
-                if failed is not None:
-                    failed(answer)
+                failed(answer)
                 learnt = clients.learn(answer, limits)
-                error = TransientError(str(answer)) if learnt else self.error(key, answer)
-                raise error from (answer.__cause__ or answer)
-            except (CredentialsError, StoreError) as error:  # of boto3 itself, which does not name the object
-                raise type(error)(f"{place}: {error}") from error.__cause__
+                judged = TransientError(str(answer)) if learnt else self.error(key, answer)
+                raise judged from (answer.__cause__ or answer)
 
-        return self._policy.call(place, attempt)
+        return self._policy.call(f"{self._place}/{key}", attempt)
 
     def find(
         self,
         key: str,
-        request: Callable[[Any], _T],
+        request: "Callable[[Clients, Limits], _T]",
         expected: Collection[int] = ABSENT,
-        *,
-        careful: bool = False,
     ) -> _T | None:
         """Return what a request returns; None where there is no object, but a bucket that it could be in."""
         try:
-            return self.ask(key, request, expected, careful=careful)
+            return self.ask(key, request, expected)
         except Answer as answer:
             if answer.status != 404:
                 raise
@@ -122,7 +113,7 @@ class Bucket:
 
     def _looks_there(self, key: str) -> bool:
         try:
-            self.ask(key, lambda requests: requests.region(), ABSENT, careful=True)
+            self.ask(key, lambda clients, limits: clients.service(limits).region(), ABSENT)
         except Answer:
             return False
         return True
@@ -130,4 +121,4 @@ class Bucket:
     def error(self, key: str, answer: Answer) -> Exception:
         """Return the error that an answer comes to."""
         clients = self._clients()
-        return judged(answer, f"{self._place}/{key}", clients.account.who, clients.region)
+        return answers.judged(answer, f"{self._place}/{key}", clients.account.who, clients.region)

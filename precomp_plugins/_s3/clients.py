@@ -1,54 +1,51 @@
-"""The clients of one store in one process: obstore for the first attempt, boto3 for all others."""
+"""The clients of one store in one process: our own for single objects, boto3 for all else."""
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from precomp.errors import PrecompError
-from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import Limits, RetryPolicy
-from precomp_plugins._s3 import obstore
 from precomp_plugins._s3.account import Account, Address, open_account
 from precomp_plugins._s3.answers import EXPIRED, Answer
 from precomp_plugins._s3.boto import BotoRequests
-from precomp_plugins._s3.obstore import ObstoreRequests
+from precomp_plugins._s3.requests import ObjectRequests
+from precomp_plugins._wire.connections import Connections
+from precomp_plugins._wire.proxies import environment_proxy
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
 
-__all__ = ["Clients", "Requests"]
+__all__ = ["Clients"]
 
-
-class Requests(Protocol):
-    """Single requests that both make, obstore and boto3. Each raises Answer where S3 does not say yes."""
-
-    def get(self, key: str, byte_range: ByteRange | None, version: str | None = None) -> Blob:
-        """Return an object or a part of it, if it still has `version`."""
-        ...
-
-    def head(self, key: str) -> Blob:
-        """Return what is known of an object, without its bytes but with its size."""
-        ...
-
-    def put(self, key: str, blob: Blob, condition: Condition | None, mark: str | None) -> str | None:
-        """Store an object, with a mark if there is one, and return its version."""
-        ...
+_PAYER = "requester"
+_DISTRUSTED = "if it is right, name its authority's file in AWS_CA_BUNDLE or as ca_bundle in ~/.aws/config"
+_ODD_HEADER = frozenset({400, 501})
 
 
 class Clients:
-    """Makes no request to S3 until asked, but boto3 may ask others for credentials. For many threads."""
+    """Makes no request to S3 until asked, but boto3 may ask others for credentials. For many threads.
+
+    Attributes:
+        account: who asks.
+        objects: makes requests for single objects.
+    """
 
     def __init__(self, place: str, bucket: str, options: "S3Options", policy: RetryPolicy) -> None:
         """Raises CredentialsError, ConfigError; `place` is the cloudpath, for errors."""
-        self._options, self._policy = options, policy
+        self._policy = policy
+        self._payer = _PAYER if options.requester_pays else None
         self.account: Account = open_account(place, bucket, options)
-        self._payer = {"RequestPayer": "requester"} if options.requester_pays else {}
+        if self.account.ca_bundle is not None:
+            self.account.trusted()  # which raises where the file is wrong
+        self._connections = Connections(environment_proxy, self.account.trusted, _DISTRUSTED)
+        self._refused: tuple[str, str | None] | None = None  # access key and token that have ended
         self._start()
 
     def _start(self) -> None:
         client, timeout = self.account.client(self._policy.timeout), _rounded(self._policy.timeout)
         self._address: Address = self.account.address(client)
         self._boto_clients = {timeout: client}
-        self._obstore: ObstoreRequests | None = None
+        self.objects = ObjectRequests(self.account, self._address, self._connections, self._payer)
 
     @property
     def endpoint(self) -> str:
@@ -60,34 +57,28 @@ class Clients:
         """That the requests are signed for."""
         return self._address.region
 
-    def quick(self, limits: Limits) -> Requests:
-        """Return requests by obstore, where it works in this process."""
-        if not obstore.usable():
-            return self.careful(limits)
-        requests = self._obstore
-        if requests is None:
-            requests = self._obstore = ObstoreRequests(
-                self.account, self._address, self._policy, requester_pays=self._options.requester_pays
-            )
-        return requests
-
-    def careful(self, limits: Limits) -> BotoRequests:
+    def service(self, limits: Limits) -> BotoRequests:
         """Return requests by boto3, which keep to `limits`."""
         # A client's timeout is fixed. The last attempt before the end has a shorter one.
         timeout = _rounded(limits.timeout)
         client = self._boto_clients.get(timeout)
         if client is None:
             client = self._boto_clients.setdefault(timeout, self.account.client(timeout))
-        return BotoRequests(client, self.account.bucket, self._payer, limits.until)
+        payer = {"RequestPayer": self._payer} if self._payer else {}
+        return BotoRequests(self.account.place, client, self.account.bucket, payer)
 
     def learn(self, answer: Answer, limits: Limits) -> bool:
         """Mend what an answer tells of; True where another try may go better then."""
-        if answer.code in EXPIRED and self.account.refreshes and self._obstore is not None:
-            self._obstore = None  # it keeps credentials for minutes
+        if answer.code in EXPIRED and self.account.refreshes:
+            now = self.account.current()
+            before, self._refused = self._refused, (now.access_key, now.token)
+            return before != self._refused  # by then others may have been given
+        if answer.status in _ODD_HEADER and self.objects.checks and "checksum" in answer.message.lower():
+            self.objects.checks = False  # not all services that speak S3 know of them
             return True
         if answer.is_elsewhere:
             try:
-                region = self.careful(limits).region()
+                region = self.service(limits).region()
             except (Answer, PrecompError):  # what is known is the better error
                 return False
             if region is not None and region != self._address.region:

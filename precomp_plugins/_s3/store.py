@@ -12,11 +12,10 @@ from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, ByteRange, CloudPath, Condition, Stat
 from precomp.memory import check_key
 from precomp.ranges import cut, merged
+from precomp.retry import Limits
 from precomp_plugins._s3.answers import Answer
-from precomp_plugins._s3.boto import BotoRequests
 from precomp_plugins._s3.bucket import ABSENT, Bucket
-from precomp_plugins._s3.clients import Requests
-from precomp_plugins._s3.obstore import LARGEST_PUT, takes
+from precomp_plugins._s3.clients import Clients
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
@@ -26,6 +25,7 @@ __all__ = ["S3Store"]
 _BULK = 1000  # keys; S3's limit for a request that deletes
 _CHANGES = 10  # times that an object may be replaced while it is looked at
 _GAP = 2**18  # bytes; to read so many in vain takes less time than another request
+_LOOSE = 2**16  # bytes; a longer range from the start on is rather a limit than a part
 _NOTHING = ByteRange(0, 0)
 
 _NO_PART = frozenset({404, 412, 416})
@@ -48,6 +48,7 @@ class S3Store:
         self._path, self._options = path, options
         self._prefix = f"{path.path}/" if path.path else ""
         self._bucket = Bucket(path, options)
+        self._long: set[str] = set()  # folders with objects of which only a part was wanted from the start on
 
     @property
     def origin(self) -> str:
@@ -65,7 +66,7 @@ class S3Store:
         """Return the object or the part of it inside `byte_range`; None means absent."""
         full = self._full(key)
         if byte_range is None:
-            return self._bucket.find(key, lambda requests: requests.get(full, None))
+            return self._bucket.find(key, lambda clients, limits: clients.objects.get(limits, full, None))
         return self._part(key, full, byte_range)
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
@@ -96,10 +97,20 @@ class S3Store:
         start, stop = part
         if start < 0:
             raise StoreError(f"{self._path}/{key}: a byte range starts at 0 or later, found {start}")
+
+        folder = key.rpartition("/")[0]
+        loose = start == 0 and stop >= _LOOSE and folder not in self._long
+
+        def fetch(clients: Clients, limits: Limits) -> Blob:
+            blob = clients.objects.get(limits, full, part, version, loose=loose)
+            if loose and blob.size is not None and blob.size > stop:
+                self._long.add(folder)
+            return blob
+
         for _ in range(_CHANGES):
             if start < stop:
                 try:
-                    return self._bucket.find(key, lambda r: r.get(full, part, version), _NO_PART)
+                    return self._bucket.find(key, fetch, _NO_PART)
                 except Answer as answer:
                     if answer.status == 412:
                         raise
@@ -115,7 +126,8 @@ class S3Store:
         return None if blob is None else Stat(blob.size or 0, blob.version, blob.content_encoding)
 
     def _head(self, key: str, full: str) -> Blob | None:
-        return self._bucket.find(key, lambda requests: requests.head(full))
+        found = self._bucket.find(key, lambda clients, limits: clients.objects.head(limits, full))
+        return None if found is None else found[0]
 
     def put(self, key: str, blob: Blob, *, condition: Condition | None = None) -> str | None:
         """Store `blob` whole or not at all and return its version.
@@ -128,14 +140,13 @@ class S3Store:
         if condition is not None and not _is_header(condition.version):
             raise self._unmet(key, condition)  # no object can have such a version
         mark = None if condition is None else token_hex(16)
-        failed: list[Answer] = []
+        failed: list[Exception] = []
 
-        def send(requests: Requests) -> str | None:
-            return requests.put(full, blob, condition, mark)
+        def send(clients: Clients, limits: Limits) -> str | None:
+            return clients.objects.put(limits, full, blob, condition, mark)
 
-        careful = memoryview(blob.data).nbytes > LARGEST_PUT
         try:
-            return self._bucket.ask(key, send, _UNMET, careful=careful, failed=failed.append)
+            return self._bucket.ask(key, send, _UNMET, failed.append)
         except Answer as answer:
             if answer.status == 404:
                 self._bucket.check(key, answer)
@@ -148,7 +159,7 @@ class S3Store:
 
     def _check_headers(self, key: str, blob: Blob) -> None:
         for text in (blob.content_type, blob.content_encoding, blob.cache_control):
-            if not _is_header(text):  # obstore would panic
+            if not _is_header(text):
                 raise StoreError(
                     f"{self._path}/{key}: expected headers of printable ASCII characters, found {text!r}; "
                     "correct cdn_cache, or the plugin that gave it"
@@ -164,41 +175,38 @@ class S3Store:
     def _marked(self, key: str, full: str) -> tuple[str | None, str | None]:
         """Return the mark and the version of what is stored now."""
 
-        def look(requests: BotoRequests) -> tuple[str | None, str | None]:
-            return requests.marked(full)
-
-        return self._bucket.find(key, look, careful=True) or (None, None)
+        found = self._bucket.find(key, lambda clients, limits: clients.objects.head(limits, full))
+        return (None, None) if found is None else (found[1], found[0].version)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, a thousand at once; absent ones are fine."""
         rest = iter(keys)
         while batch := list(itertools.islice(rest, _BULK)):
             names = {self._full(key): key for key in batch}
-            many = {full: key for full, key in names.items() if takes(full)}  # XML cannot hold any character
+            many = {
+                full: key for full, key in names.items() if full.isprintable()
+            }  # XML cannot hold any character
             left = self._delete_all(many) if len(many) > 1 else many
             for full in [*left, *(names.keys() - many.keys())]:
                 self._delete(names[full], full)
 
     def _delete(self, key: str, full: str) -> None:
-        def remove(requests: BotoRequests) -> None:
-            requests.delete(full)
-
-        self._bucket.find(key, remove, careful=True)
+        self._bucket.find(key, lambda clients, limits: clients.service(limits).delete(full))
 
     def _delete_all(self, names: Mapping[str, str]) -> Iterable[str]:
         """Remove objects by one request; return those of which the service does not say that it did."""
         left = list(names)
 
-        def remove(requests: BotoRequests) -> None:
+        def remove(clients: Clients, limits: Limits) -> None:
             nonlocal left
-            gone, refused = requests.delete_all(left)
+            gone, refused = clients.service(limits).delete_all(left)
             left = [full for full in left if full not in gone]
             if refused:
                 raise refused[0]
 
         first = names[left[0]]
         try:
-            self._bucket.ask(f"{first} and {len(names) - 1} more", remove, _NO_BULK, careful=True)
+            self._bucket.ask(f"{first} and {len(names) - 1} more", remove, _NO_BULK)
         except Answer as answer:  # it has no such request
             if answer.status == 404:
                 self._bucket.check(first, answer)
@@ -223,11 +231,11 @@ class S3Store:
                 return
 
     def _page(self, prefix: str, start: str, after: str | None) -> tuple[Sequence[str], str | None]:
-        def fetch(requests: BotoRequests) -> tuple[Sequence[str], str | None]:
-            return requests.page(start, after)
+        def fetch(clients: Clients, limits: Limits) -> tuple[Sequence[str], str | None]:
+            return clients.service(limits).page(start, after)
 
         try:
-            return self._bucket.ask(f"{prefix}*", fetch, ABSENT, careful=True)
+            return self._bucket.ask(f"{prefix}*", fetch, ABSENT)
         except Answer as answer:
             self._bucket.check(prefix, answer)
             raise self._bucket.error(prefix, answer) from answer

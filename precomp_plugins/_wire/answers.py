@@ -5,11 +5,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from precomp.interfaces import ByteRange
 from precomp.retry import TransientError
 from precomp_plugins._wire.received import FAILURES, Received
 
 __all__ = ["Answer"]
 
+_PIECE = 2**20  # bytes
 _SMALL = 2**16  # bytes; rather read and forgotten than paid for with a new connection
 
 
@@ -62,10 +64,28 @@ class Answer:
         except FAILURES as error:
             raise self._failed(error) from error
 
-    def count(self) -> int:
+    def whole(self, part: ByteRange | None) -> tuple[memoryview, int]:
+        """Return a part, or all, of a body that is all of an object, and how long the object is.
+
+        No more is read than it takes. Raises TransientError where less came than was announced.
+        """
+        most = None if part is None else part.stop
+        data = self.read(most)
+        expected = self.length
+        if expected is not None:
+            wanted = expected if most is None else min(expected, most)
+            if len(data) != wanted:
+                raise TransientError(f"the body ended after {len(data)} of {wanted} bytes")
+        elif len(data) == most:  # only at its end can be seen how long it is
+            expected = most + self._count()
+        else:
+            expected = len(data)
+        return data if part is None else data[part.start :], expected
+
+    def _count(self) -> int:
         """Return how long the rest of the body is, by reading it."""
         size = 0
-        while piece := self.read(_SMALL):
+        while piece := self.read(_PIECE):
             size += len(piece)
         return size
 

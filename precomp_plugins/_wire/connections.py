@@ -24,7 +24,7 @@ _KEPT = 256  # for each host; of more threads some take new ones again and again
 _SMALL = 2**16  # bytes; rather copied than sent by a call of its own
 _PORTS = {"http": 80, "https": 443}
 _AGENT = "User-Agent: precomp\r\n"  # without one some servers refuse
-_Body: TypeAlias = bytes | None
+_Body: TypeAlias = bytes | memoryview | None
 
 
 class Connections:
@@ -184,7 +184,7 @@ def _close(idle: list[HTTPConnection]) -> None:
 def _exchanged(sock: Any, method: str, head: bytes, body: _Body, limits: Limits) -> Received:
     """Send a request, and return the answer once its head is there."""
     if body is None or len(body) <= _SMALL:
-        sock.sendall(head + (body or b""))
+        sock.sendall(head if body is None else b"".join((head, body)))
         return receive(sock, method, limits)
     try:
         sock.sendall(head)

@@ -11,7 +11,7 @@ LARGE = 2**20  # bytes; less is sent in time by any line
 _PIECE = 2**16  # bytes
 
 
-def pieces(body: bytes, limits: Limits) -> Iterator[memoryview]:
+def pieces(body: bytes | memoryview, limits: Limits) -> Iterator[memoryview]:
     """Cut what is to be sent: the timeout of a socket is for all that one call sends, however slow the line.
 
     Raises TransientError where the time for all attempts is over.

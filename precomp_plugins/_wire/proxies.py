@@ -2,12 +2,26 @@
 
 from typing import Any
 from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
 from precomp.errors import StoreError
 
-__all__ = ["proxy_address", "proxy_login"]
+__all__ = ["environment_proxy", "proxy_address", "proxy_login"]
+
+_METADATA = frozenset({"169.254.169.254", "metadata.google.internal", "metadata"})  # never behind a proxy
+
+
+def environment_proxy(url: str) -> str | None:
+    """Return the proxy to a URL that the environment names, None where there is none. Raises StoreError."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if proxy is None or host in _METADATA or proxy_bypass(parts.netloc):
+        return None
+    return proxy_address(proxy, "the environment variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY")
 
 
 def proxy_address(text: str, source: str) -> str:
