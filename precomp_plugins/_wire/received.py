@@ -56,7 +56,7 @@ class Received:
         odd = self._odd
         if odd is None:
             return self._keeps and not self._left
-        return not odd.will_close and (odd.isclosed() or odd.length == 0)
+        return self._keeps and (odd.isclosed() or odd.length == 0)
 
     def read(self, most: int | None = None) -> memoryview:
         """Return the rest of the body, or of its first `most` bytes, as it was sent.
@@ -81,7 +81,6 @@ class Received:
                 room = min(_ROOM, self._left if left is None else min(self._left, left))
                 piece = self._filled(room)
             else:
-                _keep_to(self._sock, self._limits)
                 piece = memoryview(odd.read1(_PIECE if left is None else min(_PIECE, left)))
             if not piece:
                 return
@@ -127,6 +126,7 @@ def receive(sock: Any, method: str, limits: Limits) -> Received:
             return _odd(bytes(text), sock, method, limits)
         if status >= 200:
             break
+        _keep_to(sock, limits)
         del text[: end + 4]  # of what is to follow
         end = text.find(b"\r\n\r\n")
     if "transfer-encoding" in headers or "content-length" not in headers:
@@ -136,29 +136,39 @@ def receive(sock: Any, method: str, limits: Limits) -> Received:
     received.length = length
     received._left = 0 if method == "HEAD" or status in _BODILESS else length
     received._start = bytes(text[end + 4 :])
+    if len(received._start) > received._left:
+        received._keeps = False
     return received
 
 
 def _odd(start: bytes, sock: Any, method: str, limits: Limits) -> Received:
     """Leave it to http.client to understand an answer of which `start` has come."""
-    response = HTTPResponse(_Resumed(start, sock), method=method)  # type: ignore[arg-type]
+    resumed = _Resumed(start, sock, limits)
+    response = HTTPResponse(resumed, method=method)  # type: ignore[arg-type]
     response.begin()
     lines = [f"{name}: {' '.join(value.split())}" for name, value in response.getheaders()]
     headers = _headers(lines)
-    if headers is None:
-        raise _BadAnswer("its head makes no sense")
+    if headers is None or resumed.is_at_end:  # which http.client takes for the end of the head
+        raise _BadAnswer("its head is incomplete, or makes no sense")
     received = Received(response.status, response.reason, headers, sock, limits)
     if "transfer-encoding" not in headers and "content-length" in headers:
         received.length = _length(headers["content-length"])
-    received._odd = response
+    received._keeps = not response.will_close
+    if method != "HEAD" and response.status not in _BODILESS:
+        received._odd = response
     return received
 
 
 class _Resumed(io.RawIOBase):
-    """What a socket sends, with those bytes first that were taken from it already."""
+    """What a socket sends, with those bytes first that were taken from it already.
 
-    def __init__(self, start: bytes, sock: Any) -> None:
-        self._start, self._sock = start, sock
+    Attributes:
+        is_at_end: whether the connection has ended.
+    """
+
+    def __init__(self, start: bytes, sock: Any, limits: Limits) -> None:
+        self.is_at_end = False
+        self._start, self._sock, self._limits = start, sock, limits
 
     def makefile(self, _: str) -> io.BufferedReader:
         """Return the file that http.client asks a socket for."""
@@ -172,7 +182,10 @@ class _Resumed(io.RawIOBase):
         """Fill some of the memory."""
         count = min(len(self._start), len(memory))
         if not count:
-            return int(self._sock.recv_into(memory))
+            _keep_to(self._sock, self._limits)
+            count = int(self._sock.recv_into(memory))
+            self.is_at_end = not count
+            return count
         memory[:count], self._start = self._start[:count], self._start[count:]
         return count
 
