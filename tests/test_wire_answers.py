@@ -187,7 +187,7 @@ def connections() -> Connections:
 
 
 def fetched(url: str, within: Limits, body: bytes | None = None) -> tuple[int, bytes]:
-    with connections().send("x", "PUT" if body else "GET", url, {}, within, body) as answer:
+    with connections().send("x", "PUT" if body else "GET", url, {}, within, body and [body]) as answer:
         return answer.status, bytes(answer.read())
 
 
@@ -357,7 +357,7 @@ def test_sending_ends_with_the_deadline() -> None:
     with server(talk) as url:
         begun = time.monotonic()
         with pytest.raises(TransientError):
-            connections().send("x", "PUT", f"{url}/x", {}, limits(0.5, 0.4), bytes(2**26))
+            connections().send("x", "PUT", f"{url}/x", {}, limits(0.5, 0.4), [bytes(2**26)])
         assert time.monotonic() - begun < 5
 
 

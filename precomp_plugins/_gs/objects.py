@@ -13,6 +13,7 @@ from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer, Session, endpoint_of
 from precomp_plugins._gs.upload import MARK, Upload
 from precomp_plugins._wire.headers import encoding_of
+from precomp_plugins._wire.hosts import Body
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -147,7 +148,7 @@ class Objects:
         return Session(self._identity, self._endpoint, self._options.timeout, str(self._path))
 
     def _send(
-        self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None = None
+        self, limits: Limits, method: str, target: str, headers: dict[str, str], body: Body = None
     ) -> Answer:
         return self._connected().send(limits, method, target, headers, body)
 

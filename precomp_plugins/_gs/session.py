@@ -16,6 +16,7 @@ from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
 from precomp_plugins._gs.tokens import TokenRequests
 from precomp_plugins._wire.endpoint import USER_IN_IT
+from precomp_plugins._wire.hosts import Body
 
 if TYPE_CHECKING:
     from precomp_plugins.gs import GsOptions
@@ -67,7 +68,7 @@ class Session:
         method: str,
         target: str,
         headers: dict[str, str],
-        body: bytes | None = None,
+        body: Body = None,
     ) -> Answer:
         """Send one request and return the whole answer, whatever its status.
 
@@ -87,7 +88,7 @@ class Session:
         return answer
 
     def _exchange(
-        self, limits: Limits, method: str, target: str, headers: dict[str, str], body: bytes | None
+        self, limits: Limits, method: str, target: str, headers: dict[str, str], body: Body
     ) -> Answer:
         url = self._service + target
         with self._network.connections.send(self._place, method, url, headers, limits, body) as answer:

@@ -20,14 +20,14 @@ class Upload:
     Attributes:
         query: what belongs to the address.
         headers: of the request.
-        body: of the request.
+        body: of the request, in parts.
         mark: the random text that is kept with an object that is written on a condition; else None.
         sent: how often it was tried.
     """
 
     def __init__(self, name: str, blob: Blob, generation: str | None) -> None:
         """`generation` that the object must still have, "0" where there must be none; None: no condition."""
-        data = bytes(blob.data)
+        data = memoryview(blob.data).cast("B")
         self.mark = secrets.token_hex(16) if generation is not None else None
         self.sent = 0
         content_type = blob.content_type or _CONTENT_TYPE
@@ -43,11 +43,8 @@ class Upload:
         self.query = "" if generation is None else f"&ifGenerationMatch={generation}"
         self.headers = {"content-type": f'multipart/related; boundary="{boundary}"'}
         known = json.dumps({key: value for key, value in resource.items() if value is not None})
-        self.body = b"".join(
-            (
-                f"--{boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{known}\r\n"
-                f"--{boundary}\r\ncontent-type: {content_type}\r\n\r\n".encode(),
-                data,
-                f"\r\n--{boundary}--\r\n".encode(),
-            )
+        start = (
+            f"--{boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n{known}\r\n"
+            f"--{boundary}\r\ncontent-type: {content_type}\r\n\r\n"
         )
+        self.body = (start.encode(), data, f"\r\n--{boundary}--\r\n".encode())

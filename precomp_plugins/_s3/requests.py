@@ -137,7 +137,12 @@ class ObjectRequests:
         if self._signer is not None:
             headers = self._signer.signed(method, path, headers, self._digest(body))
         answer = self._connections.send(
-            f"s3://{self._bucket}/{key}", method, self._front + path, {**_PLAIN, **headers}, limits, body
+            f"s3://{self._bucket}/{key}",
+            method,
+            self._front + path,
+            {**_PLAIN, **headers},
+            limits,
+            None if body is None else (body,),
         )
         if answer.status in (200, 206):
             return answer

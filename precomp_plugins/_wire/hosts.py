@@ -1,0 +1,118 @@
+"""One host, and the connections to it: urllib3 makes them, through proxies and TLS."""
+
+import ssl
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import LocationValueError
+from urllib3.util import Url
+
+from precomp.retry import Limits
+from precomp_plugins._wire.proxies import proxy_login
+
+__all__ = ["Body", "Host"]
+
+Body: TypeAlias = Sequence[bytes | memoryview] | None
+"""What is sent with a request, in parts of bytes."""
+
+_KEPT = 256  # connections; of more threads some take new ones again and again
+_PORTS = {"http": 80, "https": 443}
+_AGENT = "User-Agent: precomp\r\n"  # without one some servers refuse
+
+
+class Host:
+    """The connections to one host, all by the same way."""
+
+    def __init__(self, origin: str, proxy: str | None, context: ssl.SSLContext | None) -> None:
+        address = urllib3.util.parse_url(origin)
+        self._context, self._address = context, address
+        port = "" if address.port in (None, _PORTS.get(address.scheme or "")) else f":{address.port}"
+        lines = {"Host": f"{address.host}{port}"}
+        self._proxy: urllib3.ProxyManager | None = None  # for what it knows; it makes no connection
+        if proxy is not None:
+            login = proxy_login(proxy)
+            self._proxy = urllib3.ProxyManager(proxy, proxy_headers=login, proxy_ssl_context=context)
+        self._forwards = self._proxy is not None and address.scheme == "http"
+        if self._proxy is not None and self._forwards:
+            lines.update(self._proxy.proxy_headers)
+        whole = f"{address.scheme}://{address.host}{port}"
+        self._front = whole if self._forwards else ""  # such a proxy wants to see the whole address
+        self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._idle: list[HTTPConnection] = []  # no thread comes in between in its pop and its append
+        weakref.finalize(self, _close, self._idle)
+
+    def head(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> bytes:
+        """Return the head of a request."""
+        lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+        if "user-agent" not in map(str.lower, headers):
+            lines.append(_AGENT)
+        if body is not None:
+            lines.append(f"Content-Length: {sum(map(len, body))}\r\n")
+        text = f"{method} {self._front}{target} HTTP/1.1\r\n{self._lines}{''.join(lines)}\r\n"
+        if not text.isascii() or text.count("\n") != self._lines.count("\n") + len(lines) + 2:
+            raise LocationValueError("a header or the address has characters that it may not have")
+        return text.encode()
+
+    def take(self, limits: Limits) -> HTTPConnection:
+        """Return a connection that nobody else uses, and that waits as long for a byte as `limits` say."""
+        while self._idle:
+            try:
+                connection = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if connection.is_connected:  # as far as is known here
+                if connection.sock.gettimeout() != limits.timeout:
+                    connection.sock.settimeout(limits.timeout)
+                return connection
+            connection.close()
+        connection = self._made(limits)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def give_back(self, connection: HTTPConnection, *, whole: bool) -> None:
+        """Keep a connection for the next request where the `whole` answer was read, else close it."""
+        if whole and len(self._idle) < _KEPT:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _made(self, limits: Limits) -> HTTPConnection:
+        if self._proxy is None:
+            return self._to(self._address, limits)
+        proxy = urllib3.util.parse_url(str(self._proxy.proxy))
+        if self._forwards:
+            return self._to(proxy, limits)
+        tunnel = HTTPSConnection(
+            _bare(proxy),
+            proxy.port,
+            timeout=limits.timeout,
+            ssl_context=self._context,
+            proxy=proxy,
+            proxy_config=self._proxy.proxy_config,
+        )
+        port = self._address.port or _PORTS["https"]
+        tunnel.set_tunnel(self._address.host or "", port, self._proxy.proxy_headers, proxy.scheme or "http")
+        return tunnel
+
+    def _to(self, address: Url, limits: Limits) -> HTTPConnection:
+        host, port, timeout = _bare(address), address.port, limits.timeout
+        if address.scheme == "https":
+            return HTTPSConnection(host, port, timeout=timeout, ssl_context=self._context)
+        return HTTPConnection(host, port, timeout=timeout)
+
+
+def _bare(address: Url) -> str:
+    """The host, without the brackets around an address of IPv6."""
+    return (address.host or "").strip("[]")
+
+
+def _close(idle: list[HTTPConnection]) -> None:
+    while idle:
+        idle.pop().close()
