@@ -1,6 +1,8 @@
 """The other process of the file store's tests: `python store_child.py COMMAND ROOT [NUMBER]`."""
 
+import itertools
 import os
+import random
 import signal
 import sys
 import threading
@@ -10,11 +12,13 @@ from typing import NoReturn
 
 from precomp.errors import StoreError
 from precomp.interfaces import Blob
+from precomp_plugins._file import moves, update
 from precomp_plugins._file.store import FileStore
 
 SUFFIXES = {"gzip": (".gz",), "br": (".br",), "zstd": (".zstd", ".zst")}
 KEY = "8_8_40/0-64_0-64_0-64"
 SIZE = 300_000
+ENCODINGS = {"plain": None, "gzip": "gzip", "br": "br", "zstd": "zstd"}
 
 
 def opened(root: str) -> FileStore:
@@ -96,6 +100,89 @@ def hang_in_put(root: str) -> None:
 
     os.replace = replace  # type: ignore[assignment]
     opened(root).put(KEY, Blob(b"new"))
+
+
+def kill_updates() -> None:
+    """For each line of the input update in a process that is killed before a step of its own.
+
+    Before an earlier step, or the same, a put moves its file: from `source` to `target`.
+    """
+    for line in sys.stdin:
+        root, encoding, source, target, moved, killed = line.split()
+        if not (child := os.fork()):
+            _update_killed(root, ENCODINGS[encoding], (source, target), int(moved), int(killed))
+        os.waitpid(child, 0)
+        say("killed")
+
+
+def _update_killed(
+    root: str, encoding: str | None, put: tuple[str, str], moved: int, killed: int
+) -> NoReturn:
+    steps = itertools.count()
+    replace = os.replace
+
+    def step() -> None:
+        number = next(steps)
+        if number == moved:
+            replace(*put)
+        if number == killed:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    on_each_step(step)
+    opened(root).update(KEY, lambda blob: Blob((bytes(blob.data) if blob else b"none") + b"+", encoding))
+    while True:  # it had fewer steps
+        step()
+
+
+def on_each_step(step: Callable[[], None], put: Callable[..., None] = setattr) -> None:
+    """Have `step` called before all that an update does to names, once it has written its file."""
+
+    def stepped(call: Callable[..., object]) -> Callable[..., object]:
+        def announced(*arguments: object) -> object:
+            step()
+            return call(*arguments)
+
+        return announced
+
+    for module in (moves, update):
+        for name in ("exchange", "move_to_free"):
+            put(module, name, stepped(getattr(module, name)))
+    put(os, "rename", stepped(os.rename))
+    put(os, "unlink", stepped(os.unlink))
+
+
+def put_numbers(root: str, encoding: str) -> NoReturn:
+    """Put rising numbers for ever; say so when one that was put is not there."""
+    store = opened(root)
+    number = int(bytes(store.get(KEY).data).split()[0])  # type: ignore[union-attr]
+    say("started")
+    while True:
+        number += 1
+        store.put(KEY, Blob(b"%d" % number, ENCODINGS[encoding]))
+        found = store.get(KEY)
+        if found is None or int(bytes(found.data).split()[0]) != number:
+            say(f"lost the put {number}, found {found}")
+        time.sleep(random.uniform(0, 0.0005))
+
+
+def add_words(root: str, encoding: str) -> NoReturn:
+    """Add a word of our own again and again; say so when one is gone though no number was put since."""
+    store = opened(root)
+    seen = b""
+
+    def modify(blob: Blob | None) -> Blob:
+        nonlocal seen
+        seen = bytes(blob.data) if blob else b"none"
+        return Blob(b" ".join((seen, word)), ENCODINGS[encoding])
+
+    say("started")
+    for turn in itertools.count():
+        word = b"%d-%d" % (os.getpid(), turn)
+        store.update(KEY, modify)
+        found = bytes(store.get(KEY).data).split()  # type: ignore[union-attr]
+        if int(found[0]) < int(seen.split()[0]) or (found[0] == seen.split()[0] and word not in found):
+            say(f"lost the update {word!r} of {seen!r}, found {found}")
+    raise AssertionError
 
 
 def fork_in_update(root: str) -> None:

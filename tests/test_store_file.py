@@ -32,8 +32,10 @@ from precomp.testing.store.keys import expect_refusals
 from precomp.testing.store.machine import StoreStateMachine
 from precomp_plugins import file as plugin
 from precomp_plugins._file import io as file_io
+from precomp_plugins._file import swap
 from precomp_plugins._file.io import replace_file
 from precomp_plugins._file.lock import locked
+from precomp_plugins._file.moves import Move
 from precomp_plugins._file.names import check_file_key, layer_folder
 from precomp_plugins._file.store import FileStore
 
@@ -1057,18 +1059,18 @@ def test_no_aligned_write_is_lost_beside_updates(store: FileStore, monkeypatch: 
     """One thread puts rising numbers, another adds letters: a number never falls.
 
     Puts take their time between their look for the lock and their last step, so that many an update begins
-    just then; updates take ten times as long, so that none is over before that step.
+    just then, and many a one is just at its own last step.
     """
     store.put(KEY, Blob(b"0"))
     stop, putting = threading.Event(), threading.get_ident()
 
     def late(source: str, target: str) -> None:
         if threading.get_ident() == putting:
-            time.sleep(0.0005)
+            time.sleep(random.uniform(0, 0.005))
         replace_file(source, target)
 
     def letter(blob: Blob | None) -> Blob:
-        time.sleep(0.005)
+        time.sleep(random.uniform(0, 0.005))
         return Blob((data_of(blob) + b"x")[:40])
 
     def add_letters() -> None:
@@ -1101,6 +1103,17 @@ def test_the_lock_file_of_another_user_is_waited_for(open_folder: Path) -> None:
         store.update(KEY, lambda blob: Blob(data_of(blob) + b" new"))
     assert data_of(store.get(KEY)) == b"old new"
     assert not lock.exists()
+
+
+@posix_only
+def test_the_lock_file_that_another_user_left_is_replaced_to_write_notes(open_folder: Path) -> None:
+    folder = open_folder / "x"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / ".key.lock").touch(0o644)
+    with unprivileged(), locked("key", str(folder / "key")) as hold:
+        assert hold.note(Move(f"{folder}/.1.tmp", f"{folder}/key", 1, 2))
+    assert list(folder.iterdir()) == []
 
 
 @posix_only
@@ -1138,16 +1151,23 @@ def test_no_put_is_lost_beside_an_update_in_another_compression(
     def move(source: str, target: str) -> None:
         if moment == "before the move" and not _is_held(tmp_path):
             once(update)
-        if moment == "in the update's move" and _is_held(tmp_path):
-            replace(source, target)
-            once(put)
-            return
         replace(source, target)
         if moment == "after the move" and not _is_held(tmp_path):
             once(update)
 
+    def in_the_move(step: Callable[[str, str], Any]) -> Callable[[str, str], Any]:
+        def stepped(source: str, target: str) -> Any:
+            result = step(source, target)
+            if moment == "in the update's move":
+                once(put)
+            return result
+
+        return stepped
+
     threads: list[threading.Thread] = []
     monkeypatch.setattr(os, "replace", move)
+    for name in ("exchange", "move_to_free"):
+        monkeypatch.setattr(f"precomp_plugins._file.update.{name}", in_the_move(getattr(swap, name)))
     if moment == "in the update's move":
         update()
         threads[0].join(20)

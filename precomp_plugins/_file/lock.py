@@ -13,9 +13,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from precomp_plugins._file.io import create_file, failure
+import attrs
 
-__all__ = ["is_locked", "locked"]
+from precomp_plugins._file.io import create_file, failure
+from precomp_plugins._file.moves import Move, pack, settle, unpack
+
+__all__ = ["Hold", "lock_name", "locked"]
 
 _DEADLINE = 60.0  # seconds; an update takes milliseconds, and more where the file is large:
 _LEAST_SPEED = 2**22  # bytes in a second
@@ -23,33 +26,68 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
 _LONGEST_NAME = 128  # bytes; beyond it `.NAME.lock` may be too long where NAME itself is not
 
 
+@attrs.frozen
+class Hold:
+    """A lock that is held.
+
+    Attributes:
+        fd: of the lock file.
+        moves: what the holder has noted.
+    """
+
+    fd: int
+    moves: list[Move] = attrs.field(factory=list)
+
+    def note(self, move: Move) -> bool:
+        """Note what is about to be done, for the next holder; False where that cannot be kept here."""
+        if os.name == "nt":
+            return False
+        note = pack(move)
+        try:
+            if os.write(self.fd, note) < len(note):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            if error.errno == errno.EBADF:  # another user's lock file, which only may be read
+                return False
+            raise
+        self.moves.append(move)
+        return True
+
+
 @contextmanager
-def locked(key: str, path: str) -> Iterator[None]:
+def locked(key: str, path: str) -> Iterator[Hold]:
     """Hold the lock of `key`, `.NAME.lock` beside its file at `path`, making missing folders.
 
-    The lock file is removed at the end. One that a killed process left is simply used.
-    Raises StoreError where it cannot be made or locked; what the body raises passes.
+    The lock file is removed at the end. One that a killed process left is simply used, after what that
+    had noted is settled. Raises StoreError where it cannot be made, locked or settled; what the body raises
+    passes.
     """
-    name = _lock_name(path)
+    name = lock_name(path)
     try:
         fd = _acquire(name, _DEADLINE + _size(path) / _LEAST_SPEED)
     except OSError as error:
         raise failure("lock", key, name, error) from error
     _held.add(fd)
+    hold = Hold(fd)
     try:
-        yield
+        yield hold
     finally:
         if fd in _held:  # else this is a child, whose parent holds it still
             _held.discard(fd)
+            try:
+                for move in hold.moves:  # one may have been interrupted
+                    settle(move)
+            except OSError as error:
+                os.close(fd)  # the lock file stays for the next holder, who settles it
+                raise failure("settle", key, path, error) from error
             _release(fd, name)
 
 
-def is_locked(path: str) -> bool:
-    """Tell whether somebody holds the lock of the key with its file at `path`, or was killed holding it."""
-    return os.access(_lock_name(path), os.F_OK)
+def lock_name(path: str) -> str:
+    """Return the lock file of the key with its file at `path`.
 
-
-def _lock_name(path: str) -> str:
+    It is there while somebody holds the lock, and after he was killed.
+    """
     folder, _, name = path.rpartition("/")
     if len(name) > _LONGEST_NAME // 4:  # a character has four bytes at the most
         encoded = os.fsencode(name)
@@ -73,12 +111,36 @@ def _acquire(name: str, patience: float) -> int:
             _lock(fd, patience)
             # The holder before us has removed the file that we waited for; a third may hold a new one.
             with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(fd), os.stat(name)):
-                    return fd
+                mine = os.fstat(fd)
+                if os.path.samestat(mine, os.stat(name)):
+                    if mine.st_size:
+                        _settle_all(fd, mine.st_size, name.rpartition("/")[0])
+                    if _is_usable(fd, name):
+                        return fd
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
+
+
+def _is_usable(fd: int, name: str) -> bool:
+    """Tell whether notes can be written; else, where another user's killed process left it, remove it."""
+    try:
+        os.write(fd, b"")
+    except OSError:
+        with suppress(OSError):  # in a folder like /tmp: it must do without notes
+            os.unlink(name)
+            return False
+    return True
+
+
+def _settle_all(fd: int, size: int, folder: str) -> None:
+    """Settle what a killed holder had noted in the lock file."""
+    for move in unpack(os.read(fd, size), folder):
+        settle(move)
+    with suppress(OSError):  # of another user; to settle it again does nothing
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
 
 
 def _open(name: str) -> int:

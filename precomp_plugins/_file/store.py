@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from precomp.errors import ConditionFailedError, StoreError
@@ -23,9 +23,16 @@ from precomp_plugins._file.io import (
     write_file,
 )
 from precomp_plugins._file.listing import list_files
-from precomp_plugins._file.lock import is_locked, locked
+from precomp_plugins._file.lock import Hold, lock_name, locked
 from precomp_plugins._file.names import check_file_key
-from precomp_plugins._file.twins import Pins, twins_of
+from precomp_plugins._file.twins import twins_of
+from precomp_plugins._file.update import (
+    ChangedMeanwhileError,
+    pinned_names,
+    publish_update,
+    read_pinned,
+    remove_pinned,
+)
 
 __all__ = ["FileStore"]
 
@@ -35,15 +42,9 @@ _Look: TypeAlias = Callable[[str, str | None, Any], _T | None]
 _PLAIN: _Name = ("", None)
 _ALWAYS_SYNCED = frozenset({"info", "provenance"})
 _LOOKS = 16  # at most, for an object whose file is renamed again and again meanwhile
-_SETTLED = (
-    3_000_000_000  # ns; a change later than this after a folder's mtime gives another mtime, even on FAT
-)
+# ns; a change later than this after a folder's mtime gives another mtime, even on FAT
+_SETTLED = 3_000_000_000
 _TICK = 20_000_000  # ns; so long a kernel may stamp changes with one and the same time
-_AT_ONCE = nullcontext()
-
-
-class _ChangedMeanwhileError(Exception):
-    """Somebody replaced an object that is being updated."""
 
 
 class FileStore:
@@ -56,8 +57,10 @@ class FileStore:
     Hence no key may end in a suffix of the table.
 
     A put replaces the file in one step: readers meet the old content or the new one, and a failure
-    leaves the old one. Names that start with a dot are no keys: `.NAME.lock` is the lock of a key and
-    `.NUMBERS.tmp` an unfinished file, there while somebody writes and after a writer was killed.
+    leaves the old one (or the new one, where it is that somebody keeps the lock). A put that meets an
+    update may be seen, be gone and be back for a moment, but not once it has returned. Names that start
+    with a dot are no keys: `.NAME.lock` is the lock of a key and `.NUMBERS.tmp` a file before or after its
+    time, there while somebody writes and after a writer was killed.
 
     Content types are not kept and there are no versions. The store holds no open files: it may be
     shared by threads, pickled, and used after a fork.
@@ -113,20 +116,7 @@ class FileStore:
         path = self._path(key)
         suffix = self._suffix(key, blob.content_encoding)
         if condition is None:
-
-            def publish(temporary: str, target: str) -> None:
-                # An update waits, or is waited for, while a twin that it would read before this one is there.
-                if is_locked(path) or self._twins.any_before(path, suffix):
-                    with locked(key, path):
-                        replace_file(temporary, target)
-                        self._remove_twins(key, path, suffix)
-                else:
-                    replace_file(temporary, target)
-
-            self._write(key, path, suffix, blob.data, publish)
-            if self._twins.any_beside(path, suffix):
-                with locked(key, path):
-                    self._remove_twins(key, path, suffix)
+            self._put(key, path, suffix, blob.data)
         elif condition.version is None:
             self._put_new(key, path, suffix, blob.data)
         else:
@@ -139,22 +129,30 @@ class FileStore:
         """Replace the object by `modify(object)` while holding the key's lock.
 
         Updates of one key wait for each other, and puts and deletes wait for an update. One that was
-        under way when the update began is seen: `modify` is then called again. (All but one: a put that
-        found no lock, was held up until the update was over but for its last step, and moved its file
-        just then.) `modify` must not put, delete or update the same key: it would wait for the lock.
+        under way when the update began is seen, up to the last moment: `modify` is then called again.
+        What a killed update left half done, the next holder of the lock settles.
+
+        Two cases are left. Where names cannot be exchanged (most network file systems, Windows), a put that
+        found no lock and moved its file between the update's last look and last step is lost. And one in
+        another compression than the updates', held up through one whole update and then, its file
+        moved, through the next, is taken for a twin that a killed writer left.
+
+        `modify` must not put, delete or update the same key: it would wait for the lock.
         """
         path = self._path(key)
-        with locked(key, path):
-            while not self._updated(key, path, modify):
+        with locked(key, path) as hold:
+            while not self._updated(hold, key, path, modify):
                 pass
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects, all twins of them; absent ones are fine. Folders stay."""
         for key in keys:
             path = self._path(key)
-            # What somebody who updates it has read must not change before he has written.
-            with locked(key, path) if is_locked(path) else _AT_ONCE:
-                self._remove(key, path)
+            if not os.access(lock_name(path), os.F_OK) and self._remove(key, path):
+                continue
+            if self._find(key, stat_file, None) is not None:  # locked, or moved behind us by an update
+                with locked(key, path):
+                    self._remove(key, path)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, once; folders behind links too, but no cycles."""
@@ -214,47 +212,57 @@ class FileStore:
             raise blocked
         return None
 
-    def _updated(self, key: str, path: str, modify: Modify) -> bool:
-        """Replace the object by `modify(object)`; False where it changed meanwhile, and nothing was done."""
-        with self._pinned(key, path) as pins:
-            blob = modify(self.get(key))
-            if blob is None:
-                if all(unchanged() for unchanged in pins.values()):
-                    self._remove(key, path)
-                    return True
-                return False
+    def _put(self, key: str, path: str, suffix: str, data: Buffer) -> None:
+        """Move a new file to its name, with no lock where nobody seems to be in the way.
 
-            def publish(temporary: str, target: str) -> None:
-                if not all(unchanged() for unchanged in pins.values()):
-                    raise _ChangedMeanwhileError
+        Look, move, look again: an update that began before the move is over then or has its lock file
+        there. As it takes back what it did where a file came in its way, a put waits for its end.
+        """
+        lock, in_peace = lock_name(path), True
+
+        def publish(temporary: str, target: str) -> None:
+            nonlocal in_peace
+            # An update waits, or is waited for, while a twin that it would read before this one is there.
+            if os.access(lock, os.F_OK) or self._twins.any_before(path, suffix):
+                in_peace = False
+                with locked(key, path):
+                    replace_file(temporary, target)
+                    self._remove_twins(key, path, suffix)
+            else:
                 replace_file(temporary, target)
 
-            suffix = self._suffix(key, blob.content_encoding)
+        self._write(key, path, suffix, data, publish)
+        if in_peace and (os.access(lock, os.F_OK) or self._twins.any_beside(path, suffix)):
+            with locked(key, path):
+                self._remove_twins(key, path, suffix)
+
+    def _updated(self, hold: Hold, key: str, path: str, modify: Modify) -> bool:
+        """Replace the object by `modify(object)`; False where it changed meanwhile, and nothing was done."""
+        with pinned_names(key, path, self._twins) as pins:
+            blob = modify(read_pinned(key, path, pins, self._names))
             try:
-                self._write(key, path, suffix, blob.data, publish)
-            except _ChangedMeanwhileError:
+                if blob is None:
+                    remove_pinned(hold, key, path, pins)
+                else:
+                    suffix = self._suffix(key, blob.content_encoding)
+                    publish = partial(publish_update, hold, pins, suffix)
+                    self._write(key, path, suffix, blob.data, publish)
+            except ChangedMeanwhileError:
                 return False
-            self._remove_twins(key, path, suffix, pins)
             return True
 
-    @contextmanager
-    def _pinned(self, key: str, path: str) -> Iterator[Pins]:
-        with ExitStack() as stack:
-            try:
-                pins = stack.enter_context(self._twins.pinned(path))
-            except OSError as error:
-                raise failure("read", key, path, error) from error
-            yield pins
-
-    def _remove(self, key: str, path: str) -> None:
+    def _remove(self, key: str, path: str) -> bool:
+        """Remove all names of an object; False where there was none."""
+        found = False
         for suffix, _ in self._names:
             try:
-                remove_file(path + suffix)
+                found |= remove_file(path + suffix)
             except IsADirectoryError as error:
                 if not suffix:
                     raise failure("remove", key, path, error) from error
             except OSError as error:
                 raise failure("remove", key, path + suffix, error) from error
+        return found
 
     def _write(self, key: str, path: str, suffix: str, data: Buffer, publish: Publish = replace_file) -> None:
         try:
@@ -282,10 +290,10 @@ class FileStore:
     def _syncs(self, key: str) -> bool:
         return self._fsync or key.rpartition("/")[2] in _ALWAYS_SYNCED
 
-    def _remove_twins(self, key: str, path: str, suffix: str, pins: Pins | None = None) -> None:
+    def _remove_twins(self, key: str, path: str, suffix: str) -> None:
         """Remove the other names of an object; the caller holds its lock."""
         try:
-            self._twins.remove_beside(path, suffix, pins)
+            self._twins.remove_beside(path, suffix)
             if self._syncs(key):
                 sync_folder(path.rpartition("/")[0])
         except OSError as error:

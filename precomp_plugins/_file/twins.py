@@ -5,17 +5,58 @@ writers one wins whole, as `FileStore` tells.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import TypeAlias
 
+import attrs
+
 from precomp_plugins._file.io import open_file, remove_file, stat_path
 
-__all__ = ["Pins", "Twins", "twins_of"]
+__all__ = ["Pin", "Pins", "Twins", "pinned", "twins_of"]
 
-Pins: TypeAlias = Mapping[str, Callable[[], bool]]
-"""Suffix to a function that tells whether the same file, or none, is still there."""
+
+@attrs.frozen
+class Pin:
+    """A file that is held open, to find out later whether it is still the one at its path.
+
+    Open, because the system could give the number of a removed one to another.
+
+    Attributes:
+        path: where it was.
+        fd: its descriptor; None where there was nothing.
+    """
+
+    path: str
+    fd: int | None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there was anything."""
+        return self.fd is not None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether there was a file, not a folder."""
+        return self.fd is not None and not stat.S_ISDIR(os.fstat(self.fd).st_mode)
+
+    @property
+    def inode(self) -> int:
+        """The file's number; 0 where there was none."""
+        return 0 if self.fd is None else os.fstat(self.fd).st_ino
+
+    def unchanged(self) -> bool:
+        """Tell whether the same file, or none, is still there."""
+        now = stat_path(self.path)
+        if self.fd is None or now is None:
+            return self.fd is None and now is None
+        return os.path.samestat(now, os.fstat(self.fd))
+
+
+Pins: TypeAlias = Mapping[str, Pin]
+"""Suffix to what was there, in the order in which they are read."""
 
 
 class Twins:
@@ -42,10 +83,10 @@ class Twins:
     def pinned(self, path: str) -> Iterator[Pins]:
         """Hold what is there now, to find out later whether it is still the same."""
         with ExitStack() as stack:
-            yield {suffix: stack.enter_context(_pinned(path + suffix)) for suffix in self._suffixes}
+            yield {suffix: stack.enter_context(pinned(path + suffix)) for suffix in self._suffixes}
 
-    def remove_beside(self, path: str, suffix: str, pins: Pins | None = None) -> None:
-        """Remove the twins of the one with `suffix`; of an update, only those that it has `pins` of.
+    def remove_beside(self, path: str, suffix: str) -> None:
+        """Remove the twins of the one with `suffix`.
 
         Where that one is gone itself another writer, who held the lock before, has removed it, and his
         file stays: one of the two always does.
@@ -53,7 +94,7 @@ class Twins:
         if not os.path.isfile(path + suffix):
             return
         for other in self._beside[suffix]:
-            if os.path.isfile(path + other) and (pins is None or pins[other]()):
+            if os.path.isfile(path + other):
                 remove_file(path + other)
 
 
@@ -71,21 +112,11 @@ def _any(path: str, suffixes: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _pinned(path: str) -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether the same file, or none, is still at `path`.
-
-    The file is held open meanwhile: the system could give the number of a removed one to another.
-    """
+def pinned(path: str) -> Iterator[Pin]:
+    """Hold the file at `path` open, if there is one."""
     fd = open_file(path)
-
-    def unchanged() -> bool:
-        now = stat_path(path)
-        if fd is None or now is None:
-            return fd is None and now is None
-        return os.path.samestat(now, os.fstat(fd))
-
     try:
-        yield unchanged
+        yield Pin(path, fd)
     finally:
         if fd is not None:
             os.close(fd)
