@@ -13,11 +13,20 @@ from numpy.typing import NDArray
 from precomp.errors import ArgumentError
 from precomp.interfaces import ChunkSpec
 from precomp_plugins.codecs._cseg import codec as module
-from precomp_plugins.codecs._cseg import library
+from precomp_plugins.codecs._cseg import compiled, library
 from precomp_plugins.codecs._cseg.codec import CompressedSegmentation
 
 Array = NDArray[Any]
 Triple = tuple[int, int, int]
+
+
+@pytest.fixture(params=["library", "compiled"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the library's functions, and by our own as numba compiles them."""
+    by_library = request.param == "library"
+    monkeypatch.setattr(compiled, "_ENOUGH", 2**60 if by_library else 0)
+    if by_library:
+        monkeypatch.setattr(compiled, "_loaded", {})
 
 
 def spec_of(chunk: Array) -> ChunkSpec:

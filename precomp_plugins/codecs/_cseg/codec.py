@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from precomp.errors import ArgumentError
 from precomp.interfaces import Buffer, ChunkSpec, Slices4
+from precomp_plugins.codecs._cseg import compiled, decoding
 from precomp_plugins.codecs._cseg.labels import labels_of
 from precomp_plugins.codecs._cseg.library import decoder, encoder
 from precomp_plugins.codecs._cseg.points import voxels_at
-from precomp_plugins.codecs._cseg.stream import Channel, Triple, channel_words, open_channel
+from precomp_plugins.codecs._cseg.stream import Channel, Triple, channel_words, check_headers, open_channel
 from precomp_plugins.codecs._whole import decode_whole
 
 __all__ = ["CompressedSegmentation"]
@@ -47,18 +48,21 @@ class CompressedSegmentation:
 
     def encode(self, chunk: NDArray[Any]) -> bytes:
         """Return the stream; ArgumentError where the chunk is too varied for the format or the library."""
-        voxels = np.asfortranarray(chunk)
-        bodies = [self._encode_channel(voxels[..., c]) for c in range(chunk.shape[3])]
+        bodies = [self._encode_channel(chunk[..., c]) for c in range(chunk.shape[3])]
         starts = np.cumsum([len(bodies), *(len(body) // 4 for body in bodies[:-1])])
         if starts[-1] >= 2**32:
             raise ArgumentError("compressed_segmentation: too large a chunk; choose a smaller chunk_size")
         return b"".join((starts.astype("<u4").tobytes(), *bodies))
 
     def _encode_channel(self, voxels: NDArray[Any]) -> Buffer:
-        if prod(map(min, self.block, voxels.shape)) > _MOST_LABELS:
-            self._count(voxels)
         try:
-            encode = encoder(voxels.itemsize)
+            if prod(self.block) <= compiled.MOST_VOXELS:
+                quick = compiled.encoder(voxels.itemsize, voxels.size)
+                if quick is not None:
+                    return quick(voxels if compiled.is_line(voxels) else _packed(voxels), self.block)
+            if prod(map(min, self.block, voxels.shape)) > _MOST_LABELS:
+                self._count(voxels)
+            voxels, encode = np.asfortranarray(voxels), encoder(voxels.itemsize)
             if encode is not None and voxels.flags.aligned:
                 return encode(voxels, self.block)
             return _encode(voxels, self.block)
@@ -90,6 +94,10 @@ class CompressedSegmentation:
         if not all(places):
             return
         x, y, z = self._inside(places)
+        quick = compiled.decoder(spec.dtype.itemsize, (x[-1] + 1) * (y[-1] + 1) * (z[-1] + 1))
+        if quick is not None and x.step == y.step == z.step == 1 and compiled.is_line(out[..., 0]):
+            self._decode_at_once(quick, data, spec, places, out)
+            return
         size = (x[-1] + 1, y[-1] + 1, z[-1] + 1)  # what lies beyond the box is not decoded
         cut = tuple(slice(part.start, part.stop, part.step) for part in (x, y, z))
         for number, whole in enumerate(self._channels(data, spec, places)):
@@ -100,6 +108,24 @@ class CompressedSegmentation:
                 labels = np.empty(size, spec.dtype, order="F")
                 _decode(channel, labels)
                 target[...] = labels[cut]
+
+    def _decode_at_once(
+        self,
+        decode: compiled.Decode,
+        data: Buffer,
+        spec: ChunkSpec,
+        places: Sequence[range],
+        out: NDArray[Any],
+    ) -> None:
+        x, y, z, channels = spec.shape
+        bx, by, bz = self.block
+        grid, start = (-(-x // bx), -(-y // by), -(-z // bz)), (places[0][0], places[1][0], places[2][0])
+        words = channel_words(data, channels)
+        for number, c in enumerate(places[3]):
+            check_headers(words[c], prod(grid))
+            wrong = decode(words[c], grid, self.block, start, out[..., number])
+            if wrong:
+                raise ValueError(f"compressed_segmentation: {_WRONG[wrong]}")
 
     def labels_in(self, data: Buffer, spec: ChunkSpec, box: Slices4) -> NDArray[Any] | None:
         """Return the labels of a box, from the tables of the blocks that it touches; ValueError as above.
@@ -134,6 +160,17 @@ class CompressedSegmentation:
         """The wanted voxels along x, y, z, counted from the first block that they touch."""
         along = zip(places, self.block, strict=False)
         return [range(place[0] % b, place[-1] - place[0] // b * b + 1, place.step) for place, b in along]
+
+
+_WRONG = {
+    decoding.BAD_WIDTH: "a block's indices have an impossible width",
+    decoding.BAD_PLACE: "a block points out of the stream",
+    decoding.BAD_INDEX: "an index points out of the stream",
+}
+
+
+def _packed(voxels: NDArray[Any]) -> NDArray[Any]:
+    return np.array(voxels, voxels.dtype.newbyteorder("="), order="F")
 
 
 def _places(spec: ChunkSpec, box: Slices4) -> list[range]:

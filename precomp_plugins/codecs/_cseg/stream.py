@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from precomp.interfaces import Buffer
 
-__all__ = ["Channel", "Triple", "Words", "channel_words", "open_channel"]
+__all__ = ["Channel", "Triple", "Words", "channel_words", "check_headers", "open_channel"]
 
 Triple = tuple[int, int, int]
 Words = NDArray[np.uint32]
@@ -141,6 +141,14 @@ def _sizes(block: Triple, label_words: int) -> tuple[NDArray[np.int64], NDArray[
     return used, tabled
 
 
+def check_headers(words: Words, blocks: int) -> None:
+    """Raise ValueError where a channel is too short for the headers of its blocks."""
+    if 2 * blocks > len(words):
+        raise ValueError(
+            f"compressed_segmentation: expected {blocks} blocks in a channel, found {len(words)} words"
+        )
+
+
 def open_channel(
     words: Words, size: Triple, block: Triple, label_words: int, box: Sequence[tuple[int, int]]
 ) -> Channel:
@@ -150,10 +158,7 @@ def open_channel(
     """
     nx, ny, nz = (-(-n // b) for n, b in zip(size, block, strict=True))
     total = nx * ny * nz
-    if 2 * total > len(words):
-        raise ValueError(
-            f"compressed_segmentation: expected {total} blocks in a channel, found {len(words)} words"
-        )
+    check_headers(words, total)
     x, y, z = (slice(*ends) for ends in box)
     heads = np.ascontiguousarray(words[: 2 * total].reshape(nz, ny, nx, 2)[z, y, x])
     inside = [min(stop * b, n) - start * b for (start, stop), b, n in zip(box, block, size, strict=True)]
