@@ -195,6 +195,7 @@ def _status(line: str) -> int | None:
     plain = (
         line.startswith("HTTP/1.1 ") and digits.isascii() and digits.isdigit() and line[12:13] in ("", " ")
     )
+    plain = plain and "\n" not in line  # of other ends of lines http.client knows
     return int(digits) if plain else None
 
 
