@@ -34,7 +34,7 @@ from precomp_plugins import file as plugin
 from precomp_plugins._file import io as file_io
 from precomp_plugins._file import swap
 from precomp_plugins._file.io import replace_file
-from precomp_plugins._file.lock import locked
+from precomp_plugins._file.lock import Hold, locked
 from precomp_plugins._file.moves import Move
 from precomp_plugins._file.names import check_file_key, layer_folder
 from precomp_plugins._file.store import FileStore
@@ -550,10 +550,10 @@ def test_of_two_writers_that_both_moved_their_file_one_stays(
     both_moved = threading.Barrier(2)
 
     @contextmanager
-    def later(key: str, path: str) -> Iterator[None]:
+    def later(key: str, path: str) -> Iterator[Hold]:
         both_moved.wait()
-        with locked(key, path):
-            yield
+        with locked(key, path) as hold:
+            yield hold
 
     monkeypatch.setattr("precomp_plugins._file.store.locked", later)
     for _ in range(20):
@@ -576,11 +576,11 @@ def test_a_writer_that_is_overtaken_leaves_the_winner_alone(
     store.put(KEY, Blob(b"old", "br"))
 
     @contextmanager
-    def overtaken(key: str, path: str) -> Iterator[None]:
+    def overtaken(key: str, path: str) -> Iterator[Hold]:
         monkeypatch.setattr("precomp_plugins._file.store.locked", locked)
         other.put(KEY, Blob(b"winner", "zstd"))
-        with locked(key, path):
-            yield
+        with locked(key, path) as hold:
+            yield hold
 
     monkeypatch.setattr("precomp_plugins._file.store.locked", overtaken)
     store.put(KEY, Blob(b"loser", "gzip"))
@@ -735,6 +735,8 @@ def test_writers_killed_at_any_moment(store: FileStore, tmp_path: Path, command:
         store.update(KEY, lambda blob: blob)  # the lock is free, and only one twin stays
         names = os.listdir(tmp_path / "layer" / FOLDER)
         assert sum(not name.startswith(".") for name in names) == 1
+        store.put(KEY, blob)  # what may have been another put's is not kept any more
+        names = os.listdir(tmp_path / "layer" / FOLDER)
         assert not [name for name in names if name.endswith(".lock")]
 
 
@@ -1175,7 +1177,11 @@ def test_no_put_is_lost_beside_an_update_in_another_compression(
         putting.put(KEY, Blob(b"new", put_as))
     found = data_of(opened(root).get(KEY))
     assert found in (b"new", b"new+")
-    assert len(list((tmp_path / "layer" / FOLDER).iterdir())) == 1
+    names = os.listdir(tmp_path / "layer" / FOLDER)
+    assert sum(not name.startswith(".") for name in names) == 1
+    monkeypatch.undo()
+    opened(root).put(KEY, Blob(b"newest"))
+    assert len(os.listdir(tmp_path / "layer" / FOLDER)) == 1
 
 
 def _is_held(tmp_path: Path) -> bool:

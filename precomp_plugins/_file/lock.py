@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 import attrs
 
 from precomp_plugins._file.io import create_file, failure
-from precomp_plugins._file.moves import Move, pack, settle, unpack
+from precomp_plugins._file.moves import UNREAD, Move, pack, settle, unpack
 
 __all__ = ["Hold", "lock_name", "locked"]
 
@@ -32,7 +32,7 @@ class Hold:
 
     Attributes:
         fd: of the lock file.
-        moves: what the holder has noted.
+        moves: what the holder has noted, and holders before him of what they left aside.
     """
 
     fd: int
@@ -53,22 +53,26 @@ class Hold:
         self.moves.append(move)
         return True
 
+    def left_aside(self) -> list[Move]:
+        """Return the moves of files that nobody has read and that are still aside."""
+        return [move for move in self.moves if move.written == UNREAD and os.path.exists(move.aside)]
+
 
 @contextmanager
 def locked(key: str, path: str) -> Iterator[Hold]:
     """Hold the lock of `key`, `.NAME.lock` beside its file at `path`, making missing folders.
 
-    The lock file is removed at the end. One that a killed process left is simply used, after what that
-    had noted is settled. Raises StoreError where it cannot be made, locked or settled; what the body raises
-    passes.
+    The lock file is removed at the end, if nothing stays aside. One that a killed process left is simply
+    used, after what that had noted is settled. Raises StoreError where it cannot be made, locked or
+    settled; what the body raises passes.
     """
     name = lock_name(path)
     try:
-        fd = _acquire(name, _DEADLINE + _size(path) / _LEAST_SPEED)
+        hold = _acquire(name, _DEADLINE + _size(path) / _LEAST_SPEED)
     except OSError as error:
         raise failure("lock", key, name, error) from error
+    fd = hold.fd
     _held.add(fd)
-    hold = Hold(fd)
     try:
         yield hold
     finally:
@@ -77,10 +81,11 @@ def locked(key: str, path: str) -> Iterator[Hold]:
             try:
                 for move in hold.moves:  # one may have been interrupted
                     settle(move)
+                stays = bool(hold.left_aside())
             except OSError as error:
                 os.close(fd)  # the lock file stays for the next holder, who settles it
                 raise failure("settle", key, path, error) from error
-            _release(fd, name)
+            _release(fd, None if stays else name)
 
 
 def lock_name(path: str) -> str:
@@ -103,7 +108,7 @@ def _size(path: str) -> int:
         return 0
 
 
-def _acquire(name: str, patience: float) -> int:
+def _acquire(name: str, patience: float) -> Hold:
     """Wait for the lock, for `patience` seconds with each holder."""
     while True:
         fd = _open(name)
@@ -113,34 +118,41 @@ def _acquire(name: str, patience: float) -> int:
             with suppress(FileNotFoundError):
                 mine = os.fstat(fd)
                 if os.path.samestat(mine, os.stat(name)):
-                    if mine.st_size:
-                        _settle_all(fd, mine.st_size, name.rpartition("/")[0])
-                    if _is_usable(fd, name):
-                        return fd
+                    hold = Hold(fd, _settled(fd, mine.st_size, name.rpartition("/")[0]))
+                    if _is_usable(fd, name, bool(hold.moves)):
+                        return hold
         except BaseException:
             os.close(fd)
             raise
         os.close(fd)
 
 
-def _is_usable(fd: int, name: str) -> bool:
+def _is_usable(fd: int, name: str, noted: bool) -> bool:
     """Tell whether notes can be written; else, where another user's killed process left it, remove it."""
     try:
         os.write(fd, b"")
     except OSError:
         with suppress(OSError):  # in a folder like /tmp: it must do without notes
-            os.unlink(name)
-            return False
+            if not noted:
+                os.unlink(name)
+                return False
     return True
 
 
-def _settle_all(fd: int, size: int, folder: str) -> None:
-    """Settle what a killed holder had noted in the lock file."""
-    for move in unpack(os.read(fd, size), folder):
+def _settled(fd: int, size: int, folder: str) -> list[Move]:
+    """Settle what a killed holder had noted in the lock file; return what is left aside."""
+    if not size:
+        return []
+    moves = unpack(os.read(fd, size), folder)
+    for move in moves:
         settle(move)
+    end = sum(map(len, map(pack, moves)))
+    while moves and not Hold(fd, moves[-1:]).left_aside():
+        end -= len(pack(moves.pop()))
     with suppress(OSError):  # of another user; to settle it again does nothing
-        os.ftruncate(fd, 0)
-        os.lseek(fd, 0, os.SEEK_SET)
+        os.ftruncate(fd, end)
+        os.lseek(fd, end, os.SEEK_SET)
+    return moves
 
 
 def _open(name: str) -> int:
@@ -181,11 +193,12 @@ if sys.platform == "win32":
             with suppress(OSError):  # gives up after ten seconds
                 return msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
 
-    def _release(fd: int, name: str) -> None:
+    def _release(fd: int, name: str | None) -> None:
         msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
         os.close(fd)
         with suppress(OSError):  # somebody waits for it and has it open: that one will remove it
-            os.unlink(name)
+            if name:
+                os.unlink(name)
 
 else:
     import fcntl
@@ -203,10 +216,11 @@ else:
             pause = min(2 * pause, _LONGEST_PAUSE)
         raise TimeoutError(errno.ETIMEDOUT, f"it was not free within {patience:.0f} s")
 
-    def _release(fd: int, name: str) -> None:
+    def _release(fd: int, name: str | None) -> None:
         try:
             with suppress(OSError):
-                os.unlink(name)
+                if name:
+                    os.unlink(name)
             fcntl.flock(fd, fcntl.LOCK_UN)  # a child forked meanwhile has the file open too
         finally:
             os.close(fd)

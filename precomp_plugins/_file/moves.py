@@ -9,6 +9,10 @@ Puts take no lock. But one that might be taken away here has begun before the lo
 after a look for it: until the holder, or whoever settles for him, is done, it is not over. So a file
 that is aside for a moment belongs to a put that nobody was told of yet, and no more may be lost of
 a killed one either: its file is back before any other holder does his part.
+
+A twin that an update has not read is mostly rubbish of a killed writer; but it may be of a put that has not
+looked for the lock again. It stays aside, and the lock file too, until a put or deletion comes: the very
+one, which brings it back, or a later one.
 """
 
 import os
@@ -19,7 +23,10 @@ import attrs
 from precomp_plugins._file.io import replace_file, stat_path
 from precomp_plugins._file.swap import exchange, move_to_free
 
-__all__ = ["Move", "pack", "settle", "unpack"]
+__all__ = ["UNREAD", "Move", "pack", "settle", "unpack"]
+
+UNREAD = -1
+"""Instead of the inode of a new file: the one that makes way was not read, and stays aside."""
 
 
 @attrs.frozen
@@ -30,7 +37,7 @@ class Move:
         aside: the hidden name, nobody else's: of the new file, and then of the one that made way.
         target: the file's own name, in the same folder.
         read: inode of the file that may be taken away.
-        written: inode of the file that takes its place; 0 where none does.
+        written: inode of the file that takes its place; 0 where none does, or UNREAD.
     """
 
     aside: str
@@ -61,6 +68,8 @@ def settle(move: Move) -> None:
                 expected = out
         else:
             break
+    if out == move.read and move.written == UNREAD:
+        return
     with suppress(FileNotFoundError):
         os.unlink(move.aside)
 

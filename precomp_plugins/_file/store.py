@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
+from precomp_plugins._file import update
 from precomp_plugins._file.io import (
     Publish,
     failure,
@@ -26,13 +27,6 @@ from precomp_plugins._file.listing import list_files
 from precomp_plugins._file.lock import Hold, lock_name, locked
 from precomp_plugins._file.names import check_file_key
 from precomp_plugins._file.twins import twins_of
-from precomp_plugins._file.update import (
-    ChangedMeanwhileError,
-    pinned_names,
-    publish_update,
-    read_pinned,
-    remove_pinned,
-)
 
 __all__ = ["FileStore"]
 
@@ -132,10 +126,8 @@ class FileStore:
         under way when the update began is seen, up to the last moment: `modify` is then called again.
         What a killed update left half done, the next holder of the lock settles.
 
-        Two cases are left. Where names cannot be exchanged (most network file systems, Windows), a put that
-        found no lock and moved its file between the update's last look and last step is lost. And one in
-        another compression than the updates', held up through one whole update and then, its file
-        moved, through the next, is taken for a twin that a killed writer left.
+        One case is left: where names cannot be exchanged (most network file systems, Windows), a put that
+        found no lock and moved its file between the update's last look and last step is lost.
 
         `modify` must not put, delete or update the same key: it would wait for the lock.
         """
@@ -148,11 +140,13 @@ class FileStore:
         """Remove the objects, all twins of them; absent ones are fine. Folders stay."""
         for key in keys:
             path = self._path(key)
-            if not os.access(lock_name(path), os.F_OK) and self._remove(key, path):
-                continue
-            if self._find(key, stat_file, None) is not None:  # locked, or moved behind us by an update
-                with locked(key, path):
+            # Somebody may hold the lock, or an update moved the object behind a name that was looked at.
+            if os.access(lock_name(path), os.F_OK) or (
+                not self._remove(key, path) and self._find(key, stat_file, None) is not None
+            ):
+                with locked(key, path) as hold:
                     self._remove(key, path)
+                    update.forget_aside(hold, key, path)
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, once; folders behind links too, but no cycles."""
@@ -225,29 +219,29 @@ class FileStore:
             # An update waits, or is waited for, while a twin that it would read before this one is there.
             if os.access(lock, os.F_OK) or self._twins.any_before(path, suffix):
                 in_peace = False
-                with locked(key, path):
+                with locked(key, path) as hold:
                     replace_file(temporary, target)
-                    self._remove_twins(key, path, suffix)
+                    self._win(hold, key, path, suffix)
             else:
                 replace_file(temporary, target)
 
         self._write(key, path, suffix, data, publish)
         if in_peace and (os.access(lock, os.F_OK) or self._twins.any_beside(path, suffix)):
-            with locked(key, path):
-                self._remove_twins(key, path, suffix)
+            with locked(key, path) as hold:
+                self._win(hold, key, path, suffix, data)
 
     def _updated(self, hold: Hold, key: str, path: str, modify: Modify) -> bool:
         """Replace the object by `modify(object)`; False where it changed meanwhile, and nothing was done."""
-        with pinned_names(key, path, self._twins) as pins:
-            blob = modify(read_pinned(key, path, pins, self._names))
+        with update.pinned_names(key, path, self._twins) as pins:
+            blob = modify(update.read_pinned(key, path, pins, self._names))
             try:
                 if blob is None:
-                    remove_pinned(hold, key, path, pins)
+                    update.remove_pinned(hold, key, path, pins)
                 else:
                     suffix = self._suffix(key, blob.content_encoding)
-                    publish = partial(publish_update, hold, pins, suffix)
+                    publish = partial(update.publish_update, hold, pins, suffix)
                     self._write(key, path, suffix, blob.data, publish)
-            except ChangedMeanwhileError:
+            except update.ChangedMeanwhileError:
                 return False
             return True
 
@@ -290,10 +284,14 @@ class FileStore:
     def _syncs(self, key: str) -> bool:
         return self._fsync or key.rpartition("/")[2] in _ALWAYS_SYNCED
 
-    def _remove_twins(self, key: str, path: str, suffix: str) -> None:
-        """Remove the other names of an object; the caller holds its lock."""
+    def _win(self, hold: Hold, key: str, path: str, suffix: str, data: Buffer | None = None) -> None:
+        """Remove all but what was just put, `data`, if no later writer removed that; under the lock."""
         try:
-            self._twins.remove_beside(path, suffix)
+            if data is not None:
+                update.bring_back(hold, path + suffix, data)
+            if os.path.isfile(path + suffix):
+                update.forget_aside(hold, key, path)
+                self._twins.remove_beside(path, suffix)
             if self._syncs(key):
                 sync_folder(path.rpartition("/")[0])
         except OSError as error:

@@ -4,14 +4,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from precomp.interfaces import Blob
-from precomp_plugins._file.io import failure, read_held, remove_file, replace_file, temporary_name
+from precomp.interfaces import Blob, Buffer
+from precomp_plugins._file.io import failure, read_file, read_held, remove_file, replace_file, temporary_name
 from precomp_plugins._file.lock import Hold
-from precomp_plugins._file.moves import Move, settle
+from precomp_plugins._file.moves import UNREAD, Move, settle
 from precomp_plugins._file.swap import exchange, move_to_free
 from precomp_plugins._file.twins import Pin, Pins, Twins, pinned
 
-__all__ = ["ChangedMeanwhileError", "pinned_names", "publish_update", "read_pinned", "remove_pinned"]
+__all__ = [
+    "ChangedMeanwhileError",
+    "bring_back",
+    "forget_aside",
+    "pinned_names",
+    "publish_update",
+    "read_pinned",
+    "remove_pinned",
+]
 
 
 class ChangedMeanwhileError(Exception):
@@ -74,6 +82,25 @@ def remove_pinned(hold: Hold, key: str, path: str, pins: Pins) -> None:
         raise failure("remove", key, path, error) from error
 
 
+def bring_back(hold: Hold, target: str, data: Buffer) -> None:
+    """Bring a put's file back where an update left it aside unread. What is at its name was put later."""
+    for move in hold.left_aside():
+        if move.target == target and not os.path.exists(target):
+            found = read_file(move.aside, None, None)
+            # If it is another put's with the same content, that one would do the same.
+            if found is not None and found.data == memoryview(data).cast("B"):
+                replace_file(move.aside, target)
+
+
+def forget_aside(hold: Hold, key: str, path: str) -> None:
+    """Remove what updates left aside: it was put before what is there now. Raises StoreError."""
+    try:
+        for move in hold.left_aside():
+            remove_file(move.aside)
+    except OSError as error:
+        raise failure("remove", key, path, error) from error
+
+
 def _remove_others(hold: Hold, pins: Pins, kept: str | None) -> bool:
     """Remove the files at the other names; False where the object changed at one of these.
 
@@ -82,7 +109,7 @@ def _remove_others(hold: Hold, pins: Pins, kept: str | None) -> bool:
     base = next((suffix for suffix, pin in pins.items() if pin.is_file), None)
     for suffix, pin in pins.items():
         if suffix not in (base, kept):
-            _take(hold, pin)
+            _take(hold, pin, UNREAD)
     if not all(pin.exists or suffix == kept or pin.unchanged() for suffix, pin in pins.items()):
         return False
     return base is None or base == kept or _take(hold, pins[base])
@@ -117,11 +144,14 @@ def _place(hold: Hold, pin: Pin, temporary: str, target: str) -> None:
     return None
 
 
-def _take(hold: Hold, pin: Pin) -> bool:
-    """Remove a pinned file; False where it is not there any more. What is there instead stays."""
+def _take(hold: Hold, pin: Pin, instead: int = 0) -> bool:
+    """Remove a pinned file, or leave it aside; False where it is not there any more.
+
+    What is there instead stays.
+    """
     if not pin.is_file or not pin.unchanged():
         return False
-    move = Move(temporary_name(pin.path), pin.path, pin.inode, 0)
+    move = Move(temporary_name(pin.path), pin.path, pin.inode, instead)
     if not hold.note(move):
         remove_file(pin.path)
         return True
