@@ -103,6 +103,10 @@ class RetryPolicy:
     timeout: float = 30.0
     deadline: float = 90.0
 
+    def limits(self) -> Limits:
+        """Return those of a first attempt that begins now."""
+        return Limits(self.timeout, time.monotonic() + self.deadline)
+
     def call(self, what: str, attempt: Callable[[Limits], T]) -> T:
         """Return what an attempt returns; it keeps to the limits that it is given.
 

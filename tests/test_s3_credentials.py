@@ -275,7 +275,7 @@ def test_no_secret_in_any_repr() -> None:
     options = S3Options(**layer(secrets=s3_server().secret))
     account = open_account("s3://b", "b", options)
     store: Any = open_store(CloudPath("s3", BUCKET, "ds/layer"), options)
-    for one in (options, account, store, store._bucket, store._bucket._clients().objects):
+    for one in (options, account, store, store._bucket, store._bucket.clients().objects):
         assert s3_server().secret["AWS_SECRET_ACCESS_KEY"] not in repr(one) + str(one)
 
 

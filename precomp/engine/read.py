@@ -1,11 +1,13 @@
 """Chunks of one scale into an array: fetch, decompress, decode, paste."""
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from precomp.engine.ahead import Ask
 from precomp.engine.cache import ChunkCache
 from precomp.engine.decode import LARGEST, ChunkDecoder
 from precomp.engine.objects import Objects
@@ -15,7 +17,7 @@ from precomp.engine.takers import Taker
 from precomp.engine.window import Window, window_of
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
-from precomp.interfaces import Blob, ByteRange, ChunkSpec, Codec, GetsRanges, Layout, ReadsInto
+from precomp.interfaces import AsksAhead, Blob, ByteRange, ChunkSpec, Codec, GetsRanges, Layout, ReadsInto
 
 __all__ = ["ChunkReader"]
 
@@ -46,6 +48,7 @@ class ChunkReader:
         self._drop_kept: Callable[[str], bool] | None = getattr(store, "drop_kept", None)
         self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
         self._read_into = store.read_into if isinstance(store, ReadsInto) else None
+        self._near: AsksAhead | None = store if isinstance(store, AsksAhead) else None
         self._request_cost = _FAR if self._read_into is None else _NEAR
         self._plain = True  # no ranged read has met a compressed chunk yet
         self._compressed = False  # the last chunk that was read whole was
@@ -109,6 +112,28 @@ class ChunkReader:
                 raise decoder.damaged(key, spec, error) from error
 
         return paste if self._drop_kept is None else _again(paste, self._drop_kept)
+
+    def asker(self, out: NDArray[Any], channels: slice) -> Ask[ChunkRef] | None:
+        """Return what asks for a chunk before `paster`'s function reads it; None where threads do better."""
+        store = self._near
+        if store is None or not store.is_near:
+            return None
+        ask, known, all_channels, caching = store.ask, self.decoder.known, channels == self._all, self.keeps
+
+        def ask_for(ref: ChunkRef) -> AbstractContextManager[object] | None:
+            key, shape, _, place, whole = ref
+            spec, layout = known(shape)
+            if caching:
+                return (
+                    None
+                    if self._cache.get(self._cached_as(ref)) is not None
+                    else ask(key, self._most(spec, layout))
+                )
+            window = self._window(ref, spec, layout, channels, whole and all_channels, out[place])
+            ranges = [self._most(spec, layout)] if window is None else window.ranges()
+            return ask(key, ranges[0]) if len(ranges) == 1 else None
+
+        return ask_for
 
     def giver(self, taker: Taker, *, keep: bool) -> Callable[[ChunkRef], None]:
         """Return a function that gives a chunk to `taker`, decoded where it is kept, else as it is stored.
@@ -175,9 +200,8 @@ class ChunkReader:
             if chunk is not None:
                 copy_rows(target, chunk[box])
             return chunk is not None
-        far = self._read_into is None or spec.nbytes > _LARGEST_READ_INTO
-        if layout is not None and not whole and far and self._plain and layout.size <= LARGEST:
-            window = window_of(layout, ref.source, channels, target.shape, self._request_cost)
+        window = self._window(ref, spec, layout, channels, whole, target)
+        if window is not None and layout is not None:
             blobs = self._get_parts(ref.key, window)
             if blobs is not None and self._are_plain(ref.key, spec, layout, window, blobs):
                 window.paste([blob.data for blob in blobs], target)
@@ -189,6 +213,21 @@ class ChunkReader:
         if not self.decoder.decode_into(ref.key, spec, blob, box, target):
             copy_rows(target, self.decoder.decode(ref.key, spec, blob)[box])
         return True
+
+    def _window(
+        self,
+        ref: ChunkRef,
+        spec: ChunkSpec,
+        layout: Layout | None,
+        channels: slice,
+        whole: bool,
+        target: NDArray[Any],
+    ) -> Window | None:
+        """Return the bytes to fetch of a chunk; None where that is all of them."""
+        far = self._read_into is None or spec.nbytes > _LARGEST_READ_INTO
+        if layout is not None and not whole and far and self._plain and layout.size <= LARGEST:
+            return window_of(layout, ref.source, channels, target.shape, self._request_cost)
+        return None
 
     def paste_blob(self, ref: ChunkRef, blob: Blob, channels: slice, target: NDArray[Any]) -> None:
         """Write the wanted voxels of a fetched chunk into `target`. Raises as the function of `paster`."""
@@ -219,15 +258,20 @@ class ChunkReader:
         return self._scope, ref.key, ref.shape
 
     def _fetch(self, key: str, spec: ChunkSpec, layout: Layout | None) -> Blob | None:
-        if self._get_ranges is None:
+        most = self._most(spec, layout)
+        if most is None:
             return self._get(key)
-        # Where ranges cost nothing, what is far too long is found without reading all of it.
-        most = 2 * self.decoder.limit(spec, layout) + 2**16
-        blob = self._get(key, ByteRange(0, most))
-        if blob is not None and blob.size is not None and blob.size > most:
+        blob = self._get(key, most)
+        if blob is not None and blob.size is not None and blob.size > most.stop:
             wrong = ValueError(f"found {blob.size} bytes, more than any such chunk has")
             raise self.decoder.damaged(key, spec, wrong) from wrong
         return blob
+
+    def _most(self, spec: ChunkSpec, layout: Layout | None) -> ByteRange | None:
+        """Return what to fetch of a whole chunk: where ranges cost nothing, no more than it can have."""
+        if self._get_ranges is None:
+            return None
+        return ByteRange(0, 2 * self.decoder.limit(spec, layout) + 2**16)
 
     def _get_parts(self, key: str, window: Window) -> Sequence[Blob] | None:
         ranges = window.ranges()

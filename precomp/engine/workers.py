@@ -7,9 +7,10 @@ fork and a worker can never wait for its own pool. The caller's thread works too
 import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Generic, Protocol, TypeVar
 
+from precomp.engine.ahead import Ask, asked_ahead, threads_for
 from precomp.retry import stop_retrying_at
 
 __all__ = ["Listed", "Parts", "for_each"]
@@ -53,6 +54,7 @@ def for_each(
     tick: Callable[[int], object] | None = None,
     *,
     reads: bool = False,
+    ask: Ask[T] | None = None,
 ) -> None:
     """Call a task once for every chunk (or whatever it holds) of `plan`, on up to `workers` threads.
 
@@ -61,6 +63,7 @@ def for_each(
     caller's thread, and another one is not waited for. `tick(n)` is called, from any thread, when `n` more
     chunks are done. `reads`: who is late changes nothing but what nobody gets, so that after an interrupt a
     server that does not answer is waited for a second only. (A write must not come later than the next one.)
+    `ask`: asks for a chunk before its task waits for it; then fewer threads share `workers` requests.
     """
     workers = min(workers, len(plan))
     if workers <= 1:  # one voxel is read in less time than the rest would take
@@ -71,6 +74,9 @@ def for_each(
                 tick(1)
         return
     job = _Job(plan, make_task, workers, tick, _PATIENCE if reads else None)
+    if ask is not None:
+        requests, workers = workers, threads_for(workers)
+        job.ask_ahead(ask, -(-requests // workers))
     threads: list[threading.Thread] = []
     try:
         caller_works = workers <= _CALLER_WORKS
@@ -113,6 +119,8 @@ class _Job(Generic[T]):
         self._starts = itertools.count(0, self._batch)
         self._taking = threading.Lock()
         self._stop = threading.Event()
+        self._ask: Ask[T] | None = None
+        self._ahead = 1
         self._helpers = 0
         self._helping = threading.Condition()
         self.failure: BaseException | None = None
@@ -133,12 +141,11 @@ class _Job(Generic[T]):
         before = stop_retrying_at(self._stop)  # of a request that this one is a part of
         try:
             task = self._make_task()
-            while not self._stop.is_set():
-                with self._taking:
-                    start = next(self._starts)
-                if start >= self._count:
-                    return
-                stop = min(start + self._batch, self._count)
+            if self._ask is not None:
+                self._work_ahead(task, self._ask)
+                return
+            while batch := self._next_batch():
+                start, stop = batch
                 for ref in self._plan.refs(start, stop):
                     if self._stop.is_set():
                         return
@@ -149,6 +156,31 @@ class _Job(Generic[T]):
             self.fail(error)
         finally:
             stop_retrying_at(before)
+
+    def ask_ahead(self, ask: Ask[T], count: int) -> None:
+        """Let each thread ask for `count` parts before it works on the first of them."""
+        self._ask, self._ahead = ask, count
+
+    def _work_ahead(self, task: Callable[[T], None], ask: Ask[T]) -> None:
+        with closing(asked_ahead(self._refs(), ask, self._ahead)) as parts:
+            for ref, context in parts:
+                if self._stop.is_set():
+                    return
+                with context:
+                    task(ref)
+                if self._tick is not None:
+                    self._tick(1)
+
+    def _refs(self) -> Iterator[T]:
+        while batch := self._next_batch():
+            yield from self._plan.refs(*batch)
+
+    def _next_batch(self) -> tuple[int, int] | None:
+        if self._stop.is_set():
+            return None
+        with self._taking:
+            start = next(self._starts)
+        return (start, min(start + self._batch, self._count)) if start < self._count else None
 
     def start(self, threads: list[threading.Thread], count: int) -> None:
         """Start up to `count` threads that do the same, known to `wait`."""

@@ -16,6 +16,7 @@ from precomp.interfaces.codecs import (
     MeshExporter,
 )
 from precomp.interfaces.stores import (
+    AsksAhead,
     FiltersSegments,
     GetsRanges,
     Modify,
@@ -41,6 +42,7 @@ from precomp.interfaces.values import (
 )
 
 __all__ = [
+    "AsksAhead",
     "Blob",
     "Buffer",
     "ByteRange",

@@ -1,6 +1,7 @@
 """What a protocol's plugin implements: a store of bytes under keys, or a service of boxes."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from precomp.interfaces.values import Blob, ByteRange, Condition, Stat
 
 __all__ = [
+    "AsksAhead",
     "FiltersSegments",
     "GetsRanges",
     "Modify",
@@ -76,6 +78,28 @@ class GetsRanges(Protocol):
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return the parts in the order of `ranges`, all of the same version; None means absent."""
+        ...
+
+
+@runtime_checkable
+class AsksAhead(Protocol):
+    """A store that can send a request before anybody waits for its answer.
+
+    So few threads keep many requests under way, which spares handing the interpreter from one to another.
+    """
+
+    @property
+    def is_near(self) -> bool:
+        """Whether that is better than a thread for each request: where an answer is soon here."""
+        ...
+
+    def ask(self, key: str, byte_range: ByteRange | None = None) -> AbstractContextManager[object] | None:
+        """Send the request of a `get` that this thread will make within the context that is returned.
+
+        What goes wrong with it is not told here: that `get` tries again and tells. None: nothing was sent.
+        Whatever is not used is given up at the end of the context, or with the last reference to it.
+        Raises StoreError for what is no key.
+        """
         ...
 
 

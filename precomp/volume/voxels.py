@@ -64,7 +64,9 @@ def read(
     if batches is not None and batches.suits(plan):
         batches.read(plan, Paste(io.reader, voxels, request.channels, fill), workers, tick)
     else:
-        for_each(plan, lambda: io.reader.paster(voxels, request.channels, fill), workers, tick, reads=True)
+        reader, channels = io.reader, request.channels
+        ask = reader.asker(voxels, channels) if workers > 1 else None
+        for_each(plan, lambda: reader.paster(voxels, channels, fill), workers, tick, reads=True, ask=ask)
     return voxels
 
 

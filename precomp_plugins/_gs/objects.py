@@ -12,6 +12,7 @@ from precomp_plugins._gs.answers import failure, part_of, says_no_bucket, whole
 from precomp_plugins._gs.identity import Identity
 from precomp_plugins._gs.session import Answer, Session, endpoint_of
 from precomp_plugins._gs.upload import MARK, Upload
+from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.headers import encoding_of
 from precomp_plugins._wire.hosts import Body
 
@@ -50,7 +51,9 @@ class Objects:
         """Return the address of an object, without the host. Raises StoreError for what is no key."""
         check_key(key)
         try:
-            return f"{self._objects}/{quote(self._prefix + key, safe='')}?{query}{self._pays}"
+            # Keys mostly have but one character to quote, and all others safe is the quicker way.
+            name = quote(self._prefix + key, safe="/").replace("/", "%2F")
+            return f"{self._objects}/{name}?{query}{self._pays}"
         except UnicodeEncodeError as error:
             raise StoreError(f"{key!r} is no key: UTF-8 cannot write it; correct it") from error
 
@@ -71,13 +74,22 @@ class Objects:
         start, stop = wanted
         if start >= stop:
             return self._nothing_of(limits, key)
-        answer = self._send(limits, "GET", target, {**_HEADERS, "range": f"bytes={start}-{stop - 1}"})
+        answer = self._send(limits, "GET", target, _headers_for(wanted))
         if answer.status in (200, 206):
             return part_of(answer, wanted)
         if answer.status == 416:
             return self._nothing_of(limits, key, start)
         self._expect_absent(limits, "read", key, answer)
         return None
+
+    def ask(self, limits: Limits, target: str, wanted: ByteRange | None) -> Sent | None:
+        """Send what `get` or `get_part` will send; see Connections.ask."""
+        return self._connected().ask(limits, target, _HEADERS if wanted is None else _headers_for(wanted))
+
+    @property
+    def is_near(self) -> bool:
+        """Whether `ask` sends something."""
+        return self._connected().is_near
 
     def look(self, limits: Limits, key: str, *more: str) -> dict[str, Any] | None:
         """Return size, generation and `more` of an object, where it has that; None means absent."""
@@ -187,6 +199,10 @@ class Objects:
 
     def _failure(self, doing: str, key: str, answer: Answer) -> Exception:
         return failure(doing, self.place + key, self._path.bucket, answer, self._identity)
+
+
+def _headers_for(wanted: ByteRange) -> dict[str, str]:
+    return {**_HEADERS, "range": f"bytes={wanted.start}-{wanted.stop - 1}"}
 
 
 def _decoded(answer: Answer, *required: str) -> dict[str, Any]:

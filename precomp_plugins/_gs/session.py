@@ -15,6 +15,7 @@ from precomp.retry import Limits, TransientError
 from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
 from precomp_plugins._gs.tokens import TokenRequests
+from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.endpoint import USER_IN_IT
 from precomp_plugins._wire.hosts import Body
 
@@ -86,6 +87,20 @@ class Session:
             if token:
                 return answer._replace(data=memoryview(answer.text.replace(token, b"***")))
         return answer
+
+    def ask(self, limits: Limits, target: str, headers: dict[str, str]) -> Sent | None:
+        """Send a GET now, of which `send` returns the answer; see Connections.ask."""
+        identity, login = self._identity, _NO_LOGIN
+        if not identity.anonymous:
+            if not identity.credentials.valid:
+                return None
+            login = self._login(limits)
+        return self._network.connections.ask(self._service + target, {**headers, **login}, limits)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether `ask` sends something."""
+        return self._network.connections.is_near(self._service)
 
     def _exchange(
         self, limits: Limits, method: str, target: str, headers: dict[str, str], body: Body

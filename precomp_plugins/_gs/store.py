@@ -17,6 +17,7 @@ from precomp_plugins._gs.identity import find_identity
 from precomp_plugins._gs.objects import Objects
 from precomp_plugins._gs.session import given_endpoint
 from precomp_plugins._gs.upload import Upload
+from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.headers import encoding_of
 
 if TYPE_CHECKING:
@@ -63,6 +64,15 @@ class GsStore:
         if byte_range is None:
             return self._insist(key, lambda limits: self._objects.get(limits, key, target))
         return self._get_part(key, target, byte_range)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether `ask` is worth its while; see precomp.interfaces.AsksAhead."""
+        return self._objects.is_near
+
+    def ask(self, key: str, byte_range: ByteRange | None = None) -> Sent | None:
+        """Send what a `get` will send; see precomp.interfaces.AsksAhead."""
+        return self._objects.ask(self._retry.limits(), self._objects.target(key), byte_range)
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts of the object as stored, all of one generation; None means absent."""

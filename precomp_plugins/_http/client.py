@@ -12,6 +12,7 @@ from precomp.errors import CredentialsError, PrecompWarning, StoreError
 from precomp.retry import RETRIED_STATUS, Limits, TransientError, retry_after
 from precomp_plugins._http.login import Logins, host_of
 from precomp_plugins._http.options import HttpOptions
+from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.answers import Answer
 from precomp_plugins._wire.connections import Connections
 from precomp_plugins._wire.proxies import proxy_address
@@ -46,6 +47,14 @@ class Client:
                 answer.drain()
             url = _redirected(what, url, target)
         raise StoreError(f"{what}: more than {_MOST_REDIRECTS} redirects, the last one to {_shown(url)}")
+
+    def ask(self, url: str, headers: dict[str, str], limits: Limits) -> Sent | None:
+        """Send a GET now, of which `send` returns the answer; see Connections.ask."""
+        return self._connected().ask(url, {**self._logins.headers(url), **headers}, limits)
+
+    def is_near(self, url: str) -> bool:
+        """Whether `ask` sends something."""
+        return self._connected().is_near(url)
 
     def _once(self, what: str, method: str, url: str, headers: dict[str, str], limits: Limits) -> Answer:
         return self._connected().send(what, method, url, {**self._logins.headers(url), **headers}, limits)

@@ -16,6 +16,7 @@ from precomp_plugins._http.client import Client
 from precomp_plugins._http.login import Logins
 from precomp_plugins._http.options import HttpOptions
 from precomp_plugins._http.parts import check_same, folder_of, is_strong, part_blob, whole_blob
+from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.answers import Answer
 from precomp_plugins._wire.headers import encoding_of
 
@@ -95,11 +96,28 @@ class HttpStore:
         start, stop = self._checked(key, byte_range)
         if start >= stop:
             return self._nothing(key)
-        # A range from the start on mostly says how much is wanted at most.
-        limit = start == 0 and stop > _LOOSE and folder not in self._long
-        if limit or folder in self._whole:
+        if self._is_whole(folder, byte_range):
             return self._call(key, partial(self._get_whole, key, byte_range))
         return self._call(key, partial(self._get_range, key, byte_range))
+
+    def _is_whole(self, folder: str, part: ByteRange | None) -> bool:
+        """Whether all of an object is asked for, of which this part is wanted."""
+        if part is None or folder in self._whole:
+            return True
+        # A range from the start on mostly says how much is wanted at most.
+        return part.start == 0 and part.stop > _LOOSE and folder not in self._long
+
+    @property
+    def is_near(self) -> bool:
+        """Whether `ask` is worth its while; see precomp.interfaces.AsksAhead."""
+        return self._client.is_near(self._base)
+
+    def ask(self, key: str, byte_range: ByteRange | None = None) -> Sent | None:
+        """Send what a `get` will send; see precomp.interfaces.AsksAhead."""
+        check_key(key)
+        whole = self._is_whole(folder_of(key), byte_range)
+        headers = self._any_coding if whole or byte_range is None else _headers_for(byte_range)
+        return self._client.ask(self._url(key), headers, self._policy.limits())
 
     def get_ranges(self, key: str, ranges: Sequence[ByteRange]) -> Sequence[Blob] | None:
         """Return several parts, all of the same version; None means absent."""
@@ -157,8 +175,10 @@ class HttpStore:
         return self._policy.call(self._name(key), attempt)
 
     def _send(self, key: str, method: str, headers: dict[str, str], limits: Limits) -> Answer:
-        url = self._base + quote(key, safe=_PLAIN)
-        return self._client.send(self._name(key), method, url, headers, limits)
+        return self._client.send(self._name(key), method, self._url(key), headers, limits)
+
+    def _url(self, key: str) -> str:
+        return self._base + quote(key, safe=_PLAIN)
 
     def _get_whole(self, key: str, part: ByteRange | None, limits: Limits) -> Blob | None:
         """Ask for all of the object, and take a part of it."""
@@ -179,8 +199,7 @@ class HttpStore:
 
     def _get_range(self, key: str, part: ByteRange, limits: Limits) -> Blob | None:
         """Ask for a part of the object, and for all of it where what comes is not just that part."""
-        headers = {"Range": f"bytes={part.start}-{part.stop - 1}", "Accept-Encoding": "identity"}
-        with self._send(key, "GET", headers, limits) as answer:
+        with self._send(key, "GET", _headers_for(part), limits) as answer:
             if answer.status in (206, 416):
                 blob = part_blob(answer, part)
                 if blob is not None:
@@ -245,3 +264,7 @@ class HttpStore:
             f"{self._name(key)}: expected the object, or 404 where there is none, found {answer.told}; "
             "whether it is there is not known"
         )
+
+
+def _headers_for(part: ByteRange) -> dict[str, str]:
+    return {"Range": f"bytes={part.start}-{part.stop - 1}", "Accept-Encoding": "identity"}

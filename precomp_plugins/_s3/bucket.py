@@ -25,20 +25,25 @@ _AMAZON = (".amazonaws.com", ".amazonaws.com.cn")
 
 
 class Bucket:
-    """The bucket of a layer. Safe to share between threads, and after a fork: clients belong to a process."""
+    """The bucket of a layer. Safe to share between threads, and after a fork: clients belong to a process.
+
+    Attributes:
+        policy: how long is insisted.
+    """
 
     def __init__(self, path: CloudPath, options: "S3Options") -> None:
         """Raises CredentialsError where there are no credentials, ConfigError for wrong options."""
         self._path, self._options = path, options
         self._place = str(path)
-        self._policy = RetryPolicy(options.max_attempts, options.timeout)
+        self.policy = RetryPolicy(options.max_attempts, options.timeout)
         self._is_there = False  # as far as is known
         self._opened = self._open()
 
     def _open(self) -> tuple[int, Clients]:
-        return os.getpid(), Clients(self._place, self._path.bucket, self._options, self._policy)
+        return os.getpid(), Clients(self._place, self._path.bucket, self._options, self.policy)
 
-    def _clients(self) -> Clients:
+    def clients(self) -> Clients:
+        """Return those of this process."""
         process, clients = self._opened
         if process != os.getpid():
             self._opened = _, clients = self._open()
@@ -47,7 +52,7 @@ class Bucket:
     @property
     def origin(self) -> str:
         """The address of the service where it is not Amazon's own, else nothing."""
-        endpoint = self._clients().endpoint
+        endpoint = self.clients().endpoint
         return "" if f".{urlsplit(endpoint).hostname}".endswith(_AMAZON) else endpoint
 
     def ask(
@@ -66,7 +71,7 @@ class Bucket:
                 makes of it.
             failed: is told what each attempt came to that another one followed.
         """
-        clients = self._clients()
+        clients = self.clients()
 
         def attempt(limits: Limits) -> _T:
             try:
@@ -82,7 +87,7 @@ class Bucket:
                 judged = TransientError(str(answer)) if learnt else self.error(key, answer)
                 raise judged from (answer.__cause__ or answer)
 
-        return self._policy.call(f"{self._place}/{key}", attempt)
+        return self.policy.call(f"{self._place}/{key}", attempt)
 
     def find(
         self,
@@ -107,7 +112,7 @@ class Bucket:
             self._is_there = True
             return
         raise StoreError(
-            f"{self._place}/{key}: there is no bucket {self._path.bucket!r} at {self._clients().endpoint}; "
+            f"{self._place}/{key}: there is no bucket {self._path.bucket!r} at {self.clients().endpoint}; "
             "create it, or correct the path or endpoint_url"
         ) from answer
 
@@ -120,5 +125,5 @@ class Bucket:
 
     def error(self, key: str, answer: Answer) -> Exception:
         """Return the error that an answer comes to."""
-        clients = self._clients()
+        clients = self.clients()
         return answers.judged(answer, f"{self._place}/{key}", clients.account.who, clients.region)

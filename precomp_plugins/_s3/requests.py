@@ -9,6 +9,7 @@ import re
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,7 @@ from precomp_plugins._s3.account import Account, Address
 from precomp_plugins._s3.answers import Answer
 from precomp_plugins._s3.signature import UNSIGNED, Signer
 from precomp_plugins._wire import answers as wire
+from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.checksum import crc32c
 from precomp_plugins._wire.connections import Connections
 from precomp_plugins._wire.headers import content_span, encoding_of
@@ -72,11 +74,7 @@ class ObjectRequests:
         `loose`: the part starts with the object and mostly holds all of it, which is asked for, as the
         checksum is told only then.
         """
-        headers = dict(self._common)
-        if part is not None and not loose:
-            headers["range"] = f"bytes={part.start}-{part.stop - 1}"
-        elif self.checks:
-            headers["x-amz-checksum-mode"] = "ENABLED"
+        headers = self._reading(part, loose=loose)
         if version is not None:
             headers["if-match"] = version
         with self._answered(limits, "GET", key, headers) as answer:
@@ -90,6 +88,17 @@ class ObjectRequests:
         if size == len(data):
             _check(answer, data)
         return _blob(answer, data, None if part is None else size)
+
+    def ask(self, limits: Limits, key: str, part: ByteRange | None, *, loose: bool) -> Sent | None:
+        """Send now what `get` will send; see Connections.ask."""
+        headers, path = self._reading(part, loose=loose), self._path(key)
+        seal = partial(self._sealed, "GET", path, None)
+        return self._connections.ask(self._front + path, headers, limits, seal)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether `ask` sends something."""
+        return self._connections.is_near(self._front)
 
     def head(self, limits: Limits, key: str) -> tuple[Blob, str | None]:
         """Return what is known of an object, without its bytes but with its size, and its mark."""
@@ -133,16 +142,15 @@ class ObjectRequests:
         body: memoryview | None = None,
     ) -> wire.Answer:
         """Send a request, and return its answer where that is a yes."""
-        path = f"{self._folder}/{quote(key, safe='/~')}"
-        if self._signer is not None:
-            headers = self._signer.signed(method, path, headers, self._digest(body))
+        path = self._path(key)
         answer = self._connections.send(
             f"s3://{self._bucket}/{key}",
             method,
             self._front + path,
-            {**_PLAIN, **headers},
+            headers,
             limits,
             None if body is None else (body,),
+            partial(self._sealed, method, path, body),
         )
         if answer.status in (200, 206):
             return answer
@@ -151,6 +159,25 @@ class ObjectRequests:
             code, message = _CODE.search(text), _MESSAGE.search(text)
             pause = retry_after(answer.header("retry-after"))
         raise Answer(answer.status, code[1] if code else "", message[1] if message else "", pause)
+
+    def _reading(self, part: ByteRange | None, *, loose: bool) -> dict[str, str]:
+        headers = dict(self._common)
+        if part is not None and not loose:
+            headers["range"] = f"bytes={part.start}-{part.stop - 1}"
+        elif self.checks:
+            headers["x-amz-checksum-mode"] = "ENABLED"
+        return headers
+
+    def _path(self, key: str) -> str:
+        return f"{self._folder}/{quote(key, safe='/~')}"
+
+    def _sealed(
+        self, method: str, path: str, body: memoryview | None, headers: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Return the headers with all that is sent beside them: the signature first of all."""
+        if self._signer is not None:
+            headers = self._signer.signed(method, path, headers, self._digest(body))
+        return {**_PLAIN, **headers}
 
     def _digest(self, body: memoryview | None) -> str:
         if body is None:

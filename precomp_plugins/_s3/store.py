@@ -16,6 +16,7 @@ from precomp.retry import Limits
 from precomp_plugins._s3.answers import Answer
 from precomp_plugins._s3.bucket import ABSENT, Bucket
 from precomp_plugins._s3.clients import Clients
+from precomp_plugins._wire.ahead import Sent
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
@@ -98,13 +99,12 @@ class S3Store:
         if start < 0:
             raise StoreError(f"{self._path}/{key}: a byte range starts at 0 or later, found {start}")
 
-        folder = key.rpartition("/")[0]
-        loose = start == 0 and stop >= _LOOSE and folder not in self._long
+        loose = self._is_loose(key, part)
 
         def fetch(clients: Clients, limits: Limits) -> Blob:
             blob = clients.objects.get(limits, full, part, version, loose=loose)
             if loose and blob.size is not None and blob.size > stop:
-                self._long.add(folder)
+                self._long.add(key.rpartition("/")[0])
             return blob
 
         for _ in range(_CHANGES):
@@ -119,6 +119,20 @@ class S3Store:
             if blob is None or start >= stop or blob.size is None or blob.size <= start:
                 return blob
         raise self._never_still(key)
+
+    def _is_loose(self, key: str, part: ByteRange) -> bool:
+        return part.start == 0 and part.stop >= _LOOSE and key.rpartition("/")[0] not in self._long
+
+    @property
+    def is_near(self) -> bool:
+        """Whether `ask` is worth its while; see precomp.interfaces.AsksAhead."""
+        return self._bucket.clients().objects.is_near
+
+    def ask(self, key: str, byte_range: ByteRange | None = None) -> Sent | None:
+        """Send what a `get` will send; see precomp.interfaces.AsksAhead."""
+        loose = byte_range is not None and self._is_loose(key, byte_range)
+        limits, full = self._bucket.policy.limits(), self._full(key)
+        return self._bucket.clients().objects.ask(limits, full, byte_range, loose=loose)
 
     def stat(self, key: str) -> Stat | None:
         """Return size, version and encoding; None means absent."""

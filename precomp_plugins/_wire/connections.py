@@ -3,12 +3,13 @@
 import ssl
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from urllib3.exceptions import HTTPError
 
 from precomp.errors import PrecompError
 from precomp.retry import Limits
+from precomp_plugins._wire.ahead import Sent, claim
 from precomp_plugins._wire.answers import Answer
 from precomp_plugins._wire.errors import transport_failure
 from precomp_plugins._wire.hosts import Body, Host
@@ -16,6 +17,9 @@ from precomp_plugins._wire.pieces import LARGE, pieces
 from precomp_plugins._wire.received import FAILURES, Received, receive
 
 __all__ = ["Connections"]
+
+Seal: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, str]]
+"""Makes of headers those that are sent, where that is work that can be spared for what was sent already."""
 
 _HOSTS = 64
 _SMALL = 2**16  # bytes; rather copied than sent by a call of its own
@@ -39,27 +43,41 @@ class Connections:
         self._finding = threading.Lock()
 
     def send(
-        self, what: str, method: str, url: str, headers: Mapping[str, str], limits: Limits, body: Body = None
+        self,
+        what: str,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        limits: Limits,
+        body: Body = None,
+        seal: Seal | None = None,
     ) -> Answer:
         """Send a request and return the answer, whatever its status, as soon as its head is there.
 
         `url` is in ASCII, with nothing in it that has to be quoted. Errors call what is wanted `what`.
+        Where `ask` has sent the same already (see Sent), its answer is returned.
         Raises TransientError where another try may go well, StoreError and CredentialsError for all other
         failures of the way there and back.
         """
-        start = url.index("://") + 3
-        slash = url.find("/", start)
-        origin = url if slash < 0 else url[:slash]
 
         def failed(error: Exception) -> Exception:
             return transport_failure(url, error, what, self._distrusted)
 
         try:
-            host = self._hosts.get(origin) or self._found(origin)
-            connection = host.take(limits)
+            sent = claim(self, method, url, headers)
+            if sent is None:
+                origin, target = _split(url)
+                host = self._hosts.get(origin) or self._found(origin)
+                connection = host.take(limits)
+            else:
+                host, connection = sent
+                host.keep_to(connection, limits)
             try:
-                head = host.head(method, "/" if slash < 0 else url[slash:], headers, body)
-                received = _exchanged(connection.sock, method, head, body, limits)
+                if sent is None:
+                    head = host.head(method, target, headers if seal is None else seal(headers), body)
+                    received = _exchanged(connection.sock, method, head, body, limits)
+                else:
+                    received = receive(connection.sock, method, limits)
             except BaseException:
                 connection.close()
                 raise
@@ -73,9 +91,38 @@ class Connections:
 
         return Answer(url, received, failed, done)
 
+    def ask(
+        self, url: str, headers: Mapping[str, str], limits: Limits, seal: Seal | None = None
+    ) -> Sent | None:
+        """Send a GET now; `send` takes its answer within the context of what is returned.
+
+        None where nothing was sent: to a host that is far, or unknown yet, or by a way that failed, of which
+        `send` will tell when it tries.
+        """
+        origin, target = _split(url)
+        host = self._hosts.get(origin)
+        if host is None or not host.is_near:
+            return None
+        try:
+            connection = host.take(limits)
+            try:
+                head = host.head("GET", target, headers if seal is None else seal(headers), None)
+                connection.sock.sendall(head)
+            except BaseException:
+                connection.close()
+                raise
+        except (PrecompError, HTTPError, *FAILURES):
+            return None
+        return Sent(self, "GET", url, headers, host, connection)
+
+    def is_near(self, url: str) -> bool:
+        """Whether the host of `url` is known, and so near that `ask` sends something."""
+        host = self._hosts.get(_split(url)[0])
+        return host is not None and host.is_near
+
     def find(self, url: str) -> None:
         """Look for the way to the host of `url`. Raises what proxy and trusted raise; sends nothing."""
-        self._found(f"{url}/"[: f"{url}/".index("/", url.index("://") + 3)])
+        self._found(_split(url)[0])
 
     def _found(self, origin: str) -> Host:
         proxy = self._proxy(origin)
@@ -85,6 +132,12 @@ class Connections:
             if len(self._hosts) >= _HOSTS:  # there may be no end of those that are redirected to
                 del self._hosts[next(iter(self._hosts))]
             return self._hosts.setdefault(origin, Host(origin, proxy, self._context))
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Return the address of the host, and what it is asked for."""
+    slash = url.find("/", url.index("://") + 3)
+    return (url, "/") if slash < 0 else (url[:slash], url[slash:])
 
 
 def _exchanged(sock: Any, method: str, head: bytes, body: Body, limits: Limits) -> Received:

@@ -1,6 +1,8 @@
 """One host, and the connections to it: urllib3 makes them, through proxies and TLS."""
 
+import math
 import ssl
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
@@ -20,6 +22,8 @@ Body: TypeAlias = Sequence[bytes | memoryview] | None
 
 _KEPT = 256  # connections; of more threads some take new ones again and again
 _PORTS = {"http": 80, "https": 443}
+_NEAR = 0.002  # seconds there and back, in a laboratory's own network
+_TLS_TRIPS = 3  # which TCP and TLS together make to connect
 _AGENT = "User-Agent: precomp\r\n"  # without one some servers refuse
 
 
@@ -41,6 +45,8 @@ class Host:
         whole = f"{address.scheme}://{address.host}{port}"
         self._front = whole if self._forwards else ""  # such a proxy wants to see the whole address
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        trips = _TLS_TRIPS if address.scheme == "https" else 1
+        self._near, self._connecting = _NEAR * trips, math.inf  # seconds; the least that it has taken
         self._idle: list[HTTPConnection] = []  # no thread comes in between in its pop and its append
         weakref.finalize(self, _close, self._idle)
 
@@ -64,17 +70,31 @@ class Host:
             except IndexError:  # another thread was quicker
                 break
             if connection.is_connected:  # as far as is known here
-                if connection.sock.gettimeout() != limits.timeout:
-                    connection.sock.settimeout(limits.timeout)
+                self.keep_to(connection, limits)
                 return connection
             connection.close()
-        connection = self._made(limits)
+        connection, start = self._made(limits), time.monotonic()
         try:
             connection.connect()
         except BaseException:
             connection.close()
             raise
+        self._connecting = min(self._connecting, time.monotonic() - start)
         return connection
+
+    def keep_to(self, connection: HTTPConnection, limits: Limits) -> None:
+        """Let a connection wait as long for a byte as `limits` say."""
+        if connection.sock.gettimeout() != limits.timeout:
+            connection.sock.settimeout(limits.timeout)
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a byte is there and back so soon that a connection may wait for its reader.
+
+        Of an answer that nobody reads a host sends only the first 64 KiB or so. It sends the rest as soon as
+        somebody does, which then takes the longer the farther away it is.
+        """
+        return self._connecting < self._near
 
     def give_back(self, connection: HTTPConnection, *, whole: bool) -> None:
         """Keep a connection for the next request where the `whole` answer was read, else close it."""

@@ -7,7 +7,7 @@ chunks, up to the end of the connection, of an older HTTP, `http.client` reads.
 
 import io
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
@@ -120,8 +120,8 @@ def receive(sock: Any, method: str, limits: Limits) -> Received:
                 return _odd(bytes(text), sock, method, limits)
             if end < 0:
                 _keep_to(sock, limits)
-        lines = text[:end].decode("latin-1").split("\r\n")
-        status, headers = _status(lines[0]), _headers(lines[1:])
+        first, _, more = text[:end].decode("latin-1").partition("\r\n")
+        status, headers = _status(first), _headers(more)
         if status is None or headers is None:
             return _odd(bytes(text), sock, method, limits)
         if status >= 200:
@@ -132,7 +132,7 @@ def receive(sock: Any, method: str, limits: Limits) -> Received:
     if "transfer-encoding" in headers or "content-length" not in headers:
         return _odd(bytes(text), sock, method, limits)
     length = _length(headers["content-length"])
-    received = Received(status, lines[0][13:], headers, sock, limits)
+    received = Received(status, first[13:], headers, sock, limits)
     received.length = length
     received._left = 0 if method == "HEAD" or status in _BODILESS else length
     received._start = bytes(text[end + 4 :])
@@ -147,7 +147,7 @@ def _odd(start: bytes, sock: Any, method: str, limits: Limits) -> Received:
     response = HTTPResponse(resumed, method=method)  # type: ignore[arg-type]
     response.begin()
     lines = [f"{name}: {' '.join(value.split())}" for name, value in response.getheaders()]
-    headers = _headers(lines)
+    headers = _headers("\r\n".join(lines))
     if headers is None or resumed.is_at_end:  # which http.client takes for the end of the head
         raise _BadAnswer("its head is incomplete, or makes no sense")
     received = Received(response.status, response.reason, headers, sock, limits)
@@ -199,12 +199,16 @@ def _status(line: str) -> int | None:
     return int(digits) if plain else None
 
 
-def _headers(lines: Sequence[str]) -> dict[str, str] | None:
-    """Return what the lines say, in lower case; None where there is a line that says nothing."""
+def _headers(text: str) -> dict[str, str] | None:
+    """Return what the lines say, by names in lower case; None where there is a line that says nothing."""
+    lines = text.split("\r\n") if text else []
+    ends = len(lines) - 1 if lines else 0
+    if text.count("\n") != ends or text.count("\r") != ends:
+        return None
     headers: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip() or "\n" in line or "\r" in line:
+        if not colon or not name or " " in name or "\t" in name:
             return None
         name, value = name.lower(), value.strip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value

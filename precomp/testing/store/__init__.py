@@ -1,5 +1,6 @@
 """`StoreTests`: the whole contract of `precomp.interfaces.Store`."""
 
+from precomp.testing.store.ahead import AheadTests
 from precomp.testing.store.conditions import ConditionTests
 from precomp.testing.store.keys import KeyTests
 from precomp.testing.store.objects import ObjectTests
@@ -8,7 +9,7 @@ from precomp.testing.store.threads import ThreadTests
 __all__ = ["StoreTests"]
 
 
-class StoreTests(ObjectTests, KeyTests, ConditionTests, ThreadTests):
+class StoreTests(ObjectTests, KeyTests, ConditionTests, ThreadTests, AheadTests):
     """Every promise of a `Store`. Subclass it in a test module and give `make_store`:
 
         class TestScratch(StoreTests):

@@ -1,0 +1,315 @@
+"""Requests that are sent before anybody waits for their answers."""
+
+import gc
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from precomp import CloudVolume
+from precomp.engine.ahead import asked_ahead
+from precomp.engine.workers import Listed, for_each
+from precomp.errors import EmptyVolumeError
+from precomp.interfaces import AsksAhead, ByteRange
+from precomp.retry import Limits, TransientError
+from precomp_plugins._wire.connections import Connections
+from tests.servers.http import HttpServer
+
+NOBODY = Connections(lambda _: None, lambda: pytest.fail("there is no TLS here"), "")
+
+
+def limits() -> Limits:
+    return Limits(5.0, time.monotonic() + 5.0)
+
+
+class Asked:
+    """A context that counts how often it was entered, and how many of its kind are open."""
+
+    def __init__(self, counts: Counter[str], part: int) -> None:
+        self.counts, self.part, self.entered = counts, part, 0
+        counts["asked"] += 1
+        counts["most"] = max(counts["most"], counts["asked"])
+
+    def __enter__(self) -> None:
+        self.entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.counts["asked"] -= 1
+
+
+@given(st.integers(0, 30), st.integers(1, 9), st.integers(0, 40), st.sets(st.integers(0, 29)))
+def test_each_part_comes_in_turn_with_its_context(
+    length: int, count: int, taken: int, unasked: set[int]
+) -> None:
+    counts, every = Counter[str](), dict[int, Asked]()
+
+    def ask(part: int) -> Asked | None:
+        if part in unasked:
+            return None
+        every[part] = Asked(counts, part)
+        return every[part]
+
+    parts, found = asked_ahead(iter(range(length)), ask, count), list[int]()
+    for part, context in parts:
+        assert context is every.get(part) or part in unasked
+        ahead = set(range(part, min(part + count, length)))
+        assert {one for one in every if one >= part} == ahead - unasked
+        with context:
+            found.append(part)
+        if len(found) == taken:
+            break
+    parts.close()
+    assert found == list(range(min(length, taken or length)))
+    assert counts["most"] <= count
+    assert counts["asked"] == 0  # each was left, be it used or not
+    assert {one.entered for one in every.values()} <= {1}
+
+
+@pytest.mark.parametrize("workers", [2, 7, 16])
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_work_on_what_they_asked_for(workers: int, fails: bool) -> None:
+    asking: dict[int, int] = {}
+    done, ticks = Counter[int](), list[int]()
+
+    @contextmanager
+    def used(part: int) -> Iterator[None]:
+        assert asking[part] == threading.get_ident()
+        yield
+        done[part] += 1
+
+    def ask(part: int) -> Any:
+        asking[part] = threading.get_ident()
+        return used(part)
+
+    def task(part: int) -> None:
+        if fails and part == 50:
+            raise KeyError(part)
+
+    parts = Listed(range(100))
+    if fails:
+        with pytest.raises(KeyError):
+            for_each(parts, lambda: task, workers, ticks.append, ask=ask)
+        assert len(done) < 100
+    else:
+        for_each(parts, lambda: task, workers, ticks.append, ask=ask)
+        assert done == Counter(range(100))
+        assert sum(ticks) == 100
+
+
+class Scripted:
+    """A server on a socket, which tells what it has got and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.settimeout(5)
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.open: list[socket.socket] = []
+
+    def accept(self) -> socket.socket:
+        connection = self.listening.accept()[0]
+        connection.settimeout(5)
+        self.open.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in (*self.open, self.listening):
+            connection.close()
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    scripted = Scripted()
+    yield scripted
+    scripted.close()
+
+
+def heard(connection: socket.socket) -> bytes:
+    return connection.recv(2**16).partition(b" HTTP")[0]
+
+
+def near(server: Scripted) -> Connections:
+    """Connections that have had an answer of the server, and so know that it is near."""
+    connections = Connections(lambda _: None, lambda: pytest.fail("there is no TLS here"), "")
+
+    def answer() -> None:
+        connection = server.accept()
+        heard(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi")
+
+    serving = threading.Thread(target=answer)
+    serving.start()
+    with connections.send("it", "GET", f"{server.url}/known", {}, limits()) as known:
+        assert bytes(known.read()) == b"hi"
+    serving.join()
+    connections._hosts[server.url]._connecting = 0.0001  # however busy this machine is
+    return connections
+
+
+def test_an_answer_goes_to_the_same_request_only(server: Scripted) -> None:
+    connections = near(server)
+    url, headers = f"{server.url}/one", {"range": "bytes=0-9"}
+    sent = connections.ask(url, headers, limits())
+    assert sent is not None
+    assert heard(server.open[0]) == b"GET /one"  # though nobody waits for it yet
+    others = [
+        ("PUT", url, headers),
+        ("GET", f"{server.url}/two", headers),
+        ("GET", url, {"range": "bytes=0-8"}),
+        ("GET", url, {}),
+    ]
+    with sent:
+        for method, place, wanted in others:
+            with pytest.raises(TransientError):  # it has a connection of its own, on which nothing comes
+                connections.send("it", method, place, wanted, Limits(0.05, time.monotonic() + 0.05))
+        found = list[bytes]()
+        elsewhere = threading.Thread(target=lambda: _expect_nothing(connections, url, headers, found))
+        elsewhere.start()
+        elsewhere.join()
+        assert found == [b"nothing"]
+        server.open[0].sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none")
+        with connections.send("it", "GET", url, headers, limits()) as answer:
+            assert bytes(answer.read()) == b"one"
+        with pytest.raises(TransientError):  # it was taken
+            connections.send("it", "GET", url, headers, Limits(0.05, time.monotonic() + 0.05))
+
+
+def _expect_nothing(connections: Connections, url: str, headers: dict[str, str], found: list[bytes]) -> None:
+    try:
+        with connections.send("it", "GET", url, headers, Limits(0.05, time.monotonic() + 0.05)) as answer:
+            found.append(bytes(answer.read()))
+    except TransientError:
+        found.append(b"nothing")
+
+
+@pytest.mark.parametrize("entered", [False, True])
+def test_what_nobody_takes_is_given_up(server: Scripted, entered: bool) -> None:
+    connections = near(server)
+    sent = connections.ask(f"{server.url}/one", {}, limits())
+    assert sent is not None
+    heard(server.open[0])
+    if entered:
+        with sent:
+            pass
+    else:
+        del sent
+        gc.collect()
+    assert server.open[0].recv(1) == b""  # it is closed, so that its answer goes to nobody
+    assert not connections._hosts[server.url]._idle
+
+
+def test_a_way_that_fails_is_told_by_the_request_itself(server: Scripted) -> None:
+    connections = near(server)
+    server.close()
+    with pytest.raises(TransientError, match=r"connection to 127\.0\.0\.1"):
+        connections.send("it", "GET", f"{server.url}/one", {}, limits())
+    assert connections.ask(f"{server.url}/one", {}, limits()) is None
+    assert NOBODY.ask(f"{server.url}/one", {}, limits()) is None  # who does not know the host
+    assert not NOBODY.is_near(server.url)
+
+
+def test_to_a_far_host_nothing_is_sent(server: Scripted) -> None:
+    connections = near(server)
+    host = connections._hosts[server.url]
+    host._connecting = 0.1  # seconds
+    assert not connections.is_near(f"{server.url}/one")
+    assert connections.ask(f"{server.url}/one", {}, limits()) is None
+    server.open[0].settimeout(0.05)
+    with pytest.raises(TimeoutError):
+        server.open[0].recv(1)
+
+
+def served(folder: Path, web: HttpServer, **options: Any) -> tuple[CloudVolume, np.ndarray[Any, Any]]:
+    """A volume of 5 x 4 x 3 chunks behind a web server that is near, and its voxels."""
+    shape = (75, 61, 40)
+    info = CloudVolume.create_new_info(
+        num_channels=1, layer_type="image", data_type="uint8", encoding="raw", resolution=[1, 1, 1],
+        voxel_offset=[-3, 5, 7], chunk_size=[16, 16, 16], volume_size=shape,
+    )  # fmt: skip
+    local = CloudVolume(f"file://{folder}/layer", info=info, compress=False)
+    local.commit_info()
+    voxels = np.random.default_rng(0).integers(1, 255, (*shape, 1), "u1")
+    local[:, :, :] = voxels
+    remote = CloudVolume(f"{web.url}/layer", **options)
+    store = remote._layer.objects().store
+    store._client._connected()._hosts[web.url]._connecting = 0.0001  # type: ignore[attr-defined]
+    assert isinstance(store, AsksAhead)
+    assert store.is_near
+    web.seen.clear()
+    return remote, voxels
+
+
+@pytest.mark.parametrize("lru", [0, 2**30])
+def test_each_chunk_is_asked_for_once(tmp_path: Path, lru: int) -> None:
+    with HttpServer(tmp_path) as web:
+        vol, voxels = served(tmp_path, web, lru_bytes=lru)
+        assert (vol[:, :, :] == voxels).all()
+        asked = Counter(seen.path for seen in web.seen)
+        assert len(asked) == 5 * 4 * 3
+        assert set(asked.values()) == {1}
+        assert len({seen.client for seen in web.seen}) <= 16
+        assert (vol[-3:72:3, 6:60:2, 8:40] == voxels[::3, 1:55:2, 1:33]).all()
+        assert (vol[10:40, 20:50, 10:30] == voxels[13:43, 15:45, 3:23]).all()
+        assert len(web.seen) == 60 if lru else len(web.seen) > 60
+        assert max(Counter(seen.path for seen in web.seen).values()) <= 3
+
+
+def test_chunks_that_are_missing_or_broken(tmp_path: Path) -> None:
+    with HttpServer(tmp_path) as web:
+        vol, voxels = served(tmp_path, web, fill_missing=False)
+        gone = next((tmp_path / "layer" / "1_1_1").glob("13-29_21-37_23-39"))
+        gone.unlink()
+        with pytest.raises(EmptyVolumeError, match="13-29_21-37_23-39"):
+            vol[:, :, :]
+        vol.fill_missing = True
+        voxels[16:32, 16:32, 16:32] = 0
+        assert (vol[:, :, :] == voxels).all()
+        web.answers["/layer/1_1_1/29-45_21-37_23-39"] = (403, b"not you")
+        with pytest.raises(Exception, match="29-45_21-37_23-39"):
+            vol[:, :, :]
+        del web.answers["/layer/1_1_1/29-45_21-37_23-39"]
+        assert (vol[:, :, :] == voxels).all()
+
+
+def test_few_threads_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("precomp.engine.workers.threads_for", lambda requests: min(2, requests))
+    started = list[str]()
+    start = threading.Thread.start
+
+    def counted(thread: threading.Thread) -> None:
+        if thread.name.startswith("precomp"):
+            started.append(thread.name)
+        start(thread)
+
+    with HttpServer(tmp_path) as web:
+        vol, voxels = served(tmp_path, web)
+        monkeypatch.setattr(threading.Thread, "start", counted)
+        assert (vol[:, :, :] == voxels).all()
+    assert started == ["precomp-0"]  # beside the caller's
+
+
+def test_a_store_of_somebody_else_is_asked() -> None:
+    from tests.kit_wrong import AsksAheadOfGet
+    from tests.test_workers import opened
+
+    class Store(AsksAheadOfGet):
+        workers = 4
+        asks = 0
+
+        def ask(self, key: str, byte_range: ByteRange | None = None) -> Any:
+            type(self).asks += 1
+            return super().ask(key, byte_range)
+
+    store: Any = Store()
+    vol = opened(store)
+    vol[:, :, :] = 3
+    assert (vol[:, :, :] == 3).all()
+    assert Store.asks == 3
