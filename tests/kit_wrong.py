@@ -11,6 +11,7 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -417,6 +418,54 @@ class ForgetsThePlaceInMemory(ReadsIntoMemory):
         return super().read_into(key, size, [(0, memory) for _, memory in parts])
 
 
+class AsksAheadOfGet(RightStore):
+    """Right, but for what those below change: what is asked for is looked up then."""
+
+    is_near = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[tuple[str, ByteRange | None], Blob | None] = {}
+
+    def name(self, key: str, byte_range: ByteRange | None) -> tuple[str, ByteRange | None]:
+        return key, byte_range
+
+    def forget(self, name: tuple[str, ByteRange | None]) -> None:
+        self.asked.pop(name, None)
+
+    @contextmanager
+    def ask(self, key: str, byte_range: ByteRange | None = None) -> Iterator[None]:
+        name = self.name(key, byte_range)
+        self.asked[name] = super().get(key, byte_range)
+        try:
+            yield
+        finally:
+            self.forget(name)
+
+    def get(self, key: str, byte_range: ByteRange | None = None) -> Blob | None:
+        name = self.name(key, byte_range)
+        return self.asked[name] if name in self.asked else super().get(key, byte_range)
+
+
+class TestAsksAheadOfGet(TestRightStore):
+    store_class = AsksAheadOfGet
+
+
+class RemembersWhatWasAskedFor(AsksAheadOfGet):
+    def forget(self, name: tuple[str, ByteRange | None]) -> None:
+        """Which it should."""
+
+
+class GivesWhateverWasAskedFor(AsksAheadOfGet):
+    def name(self, key: str, byte_range: ByteRange | None) -> tuple[str, ByteRange | None]:
+        return "", byte_range
+
+
+class ForgetsThePartAskedFor(AsksAheadOfGet):
+    def name(self, key: str, byte_range: ByteRange | None) -> tuple[str, ByteRange | None]:
+        return key, None
+
+
 WRONG_STORES: tuple[type[RightStore], ...] = (
     *(DropsEmptyObjects, TakesEmptyForAbsent, DecodesPercent, CutsAtHash, FoldsCase, TrimsKeys),
     *(ListsTooMuch, ListsFolders, ListsOnePage, ListsAbsolute, ListsTwice, KeepsTheBuffer, LendsItsBuffer),
@@ -426,12 +475,15 @@ WRONG_STORES: tuple[type[RightStore], ...] = (
     *(DeletesTheFirst, SharesItsObjects, NeverChangesItsVersion, KeepsByteArrays, ListsByPattern),
     *(KeepsTheBufferOnACondition, KeepsTheBufferOfAnUpdate, ForgetsTheEncodingOnACondition),
     *(ReplacesBeforeItRefuses, ReadsIntoMemoryWhateverTheSize, ReadsCompressedIntoMemory),
-    ForgetsThePlaceInMemory,
+    *(ForgetsThePlaceInMemory, RemembersWhatWasAskedFor, GivesWhateverWasAskedFor, ForgetsThePartAskedFor),
 )
+# Which few examples come first depends on every constant of these files, and these need a rare one.
+RARE = (ForgetsTheEncodingOnACondition, ReplacesBeforeItRefuses)
 for _store in WRONG_STORES:
-    globals()[f"Test{_store.__name__}"] = type(
-        f"Test{_store.__name__}", (TestRightStore,), {"store_class": _store, "__module__": __name__}
-    )
+    _members: dict[str, Any] = {"store_class": _store, "__module__": __name__}
+    if _store in RARE:
+        _members["max_examples"] = 100
+    globals()[f"Test{_store.__name__}"] = type(f"Test{_store.__name__}", (TestRightStore,), _members)
 
 
 class TestTakesFailuresForAbsence(TestRightStore):
