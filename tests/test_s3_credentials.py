@@ -234,6 +234,11 @@ def test_a_config_says_it_all() -> None:
             "https://brains.lab.org",
             "us-east-1",
         ),
+        # Like the header Host of a request, without which its signature is wrong.
+        ({"endpoint_url": "http://Lab.org:80"}, {}, "brains", "http://lab.org", "us-east-1"),
+        ({"endpoint_url": "https://lab.org:443/x/"}, {}, "brains", "https://lab.org/x", "us-east-1"),
+        ({"endpoint_url": "https://lab.org:80"}, {}, "brains", "https://lab.org:80", "us-east-1"),
+        ({"endpoint_url": "http://[::1]:9000"}, {}, "brains", "http://[::1]:9000", "us-east-1"),
         (
             {"region": "us-west-2"},
             {"USE_DUALSTACK_ENDPOINT": "true"},
@@ -255,6 +260,19 @@ def test_where_boto3_would_go(
         monkeypatch.setenv(f"AWS_{name}", value)
     account = open_account("s3://b", bucket, S3Options(secrets=keys("K"), **options))
     assert account.address(account.client(1)) == (url, f"//{bucket}." in url, region)
+
+
+@pytest.mark.parametrize(
+    ("bucket", "hint"),
+    [
+        ("brains--use1-az4--x-s3", "use a general purpose bucket"),
+        ("arn:aws:s3:us-west-2:123456789012:accesspoint:ap", "give the alias of the access point"),
+    ],
+)
+def test_what_is_signed_in_other_ways(bucket: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=hint) as caught:
+        CloudVolume(f"s3://{bucket}/layer", secrets=keys("K"))
+    assert bucket in str(caught.value)
 
 
 def test_the_region_of_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:

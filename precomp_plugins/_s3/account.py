@@ -37,6 +37,8 @@ __all__ = ["Account", "Address", "open_account"]
 
 _REGION = "us-east-1"  # boto3's own where nothing is said
 _PROBE = "k"
+_PORTS = {"http": 80, "https": 443}
+_EXPRESS = "--x-s3"
 
 
 class Address(NamedTuple):
@@ -162,10 +164,17 @@ class Account:
             url = urlsplit(caught.url)
         finally:
             client.meta.events.unregister("before-send.s3", _catch)
+        # As it is written in the header Host, which the signature covers.
+        port = "" if url.port in (None, _PORTS[url.scheme]) else f":{url.port}"
+        host = f"{_bracketed(url.hostname or '')}{port}"
         folder = url.path.removesuffix(f"/{_PROBE}")
         virtual = not folder.endswith(f"/{self.bucket}")
         folder = folder if virtual else folder.removesuffix(f"/{self.bucket}")
-        return Address(f"{url.scheme}://{url.netloc}{folder}", virtual, self.region)
+        return Address(f"{url.scheme}://{host}{folder}", virtual, self.region)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _stay(context: dict[str, Any], **_: Any) -> None:
@@ -182,6 +191,7 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
 
     Raises CredentialsError where there are none, which lists the places, or where one cannot be read.
     """
+    _check_kind(place, bucket)
     with _told(f"{place}: profile"):
         core = botocore.session.Session(profile=options.profile)
         core.get_scoped_config()  # raises for a profile that is not there
@@ -210,6 +220,17 @@ def open_account(place: str, bucket: str, options: "S3Options") -> Account:
         raise ConfigError(f"{place}: region: expected its name, found {region!r}; correct it where it is set")
     session = boto3.Session(botocore_session=core)
     return Account(place, bucket, session, region or _REGION, origin, ca_bundle, options)
+
+
+def _check_kind(place: str, bucket: str) -> None:
+    """Raise ConfigError for what boto3 takes for a bucket, but signs in other ways than a bucket."""
+    if bucket.startswith("arn:"):
+        raise ConfigError(f"{place}: an ARN is no bucket's name; give the alias of the access point instead")
+    if bucket.endswith(_EXPRESS):
+        raise ConfigError(
+            f"{place}: {bucket!r} is a directory bucket (S3 Express), to which one logs in by sessions; "
+            "precomp does not: use a general purpose bucket"
+        )
 
 
 def _check_sendable(place: str, origin: str | None, found: Any) -> None:
