@@ -1,9 +1,12 @@
 """What numba compiles for compressed_segmentation: right, never out of bounds, loaded where it pays."""
 
+import os
 import subprocess
 import sys
+import textwrap
 import threading
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -212,6 +215,38 @@ def test_what_does_not_work_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None
     for kind, size in product(("decode", "encode"), (4, 8)):
         assert not compiled._is_right(kind, lambda *arguments: 0, size)
         assert compiled._is_right(kind, compiled._load(kind, size), size)
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize("left", [b"", b"garbage"])
+def test_what_was_kept_on_the_disk_may_be_damaged(kind: str, left: bytes, tmp_path: Path) -> None:
+    """It is compiled anew then, and kept. Here a function that takes no time to compile."""
+    program = textwrap.dedent(
+        """
+        import sys, numba
+        sys.path.insert(0, sys.argv[1])
+        import short
+        from precomp_plugins.codecs._cseg.compiled import _compiled
+        function = numba.njit(nogil=True, cache=True)(short.double)
+        assert _compiled(function, numba.int64(numba.int64))(21) == 42
+        print(sum(function.stats.cache_hits.values()))
+        """
+    )
+    (tmp_path / "short.py").write_text("def double(number):\n    return 2 * number\n")
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    hits = []
+    for number in range(4):
+        if number == 2:
+            kept = list(tmp_path.rglob(f"*.{kind}"))
+            assert kept
+            for file in kept:
+                file.write_bytes(left)
+        run = subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path)], env=environment, capture_output=True, text=True
+        )
+        assert run.returncode == 0, run.stderr
+        hits.append(int(run.stdout))
+    assert hits == [0, 1, 0, 1]
 
 
 def test_few_chunks_do_not_load_it() -> None:

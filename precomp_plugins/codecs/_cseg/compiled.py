@@ -101,11 +101,24 @@ def _load(kind: str, label_bytes: int) -> Any:
     try:
         for helper in module.HELPERS:
             register_jitable(helper)
-        compiled = numba.njit(signature, nogil=True, cache=True)(getattr(module, kind))
+        compiled = _compiled(numba.njit(nogil=True, cache=True)(getattr(module, kind)), signature)
         made = _decoding(compiled) if kind == "decode" else _encoding(compiled)
         return made if _is_right(kind, made, label_bytes) else None
     except (NumbaError, RuntimeError, OSError):  # the latter where nothing can be kept for the next process
         return None
+
+
+def _compiled(function: Any, signature: Any) -> Any:
+    """Return numba's function, compiled for one signature, or as it was kept on the disk."""
+    try:
+        function.compile(signature)
+    except (RuntimeError, OSError):
+        raise
+    except Exception:  # noqa: BLE001  what was kept is damaged: whatever unpickling comes upon
+        function._cache.flush()
+        function.compile(signature)
+    function.disable_compile()
+    return function
 
 
 def _decoding(compiled: Callable[..., int]) -> Decode:
