@@ -22,7 +22,7 @@ from precomp.interfaces import Blob
 from precomp_plugins._file import store as module
 from precomp_plugins._file import update
 from precomp_plugins._file.io import replace_file
-from precomp_plugins._file.lock import Hold, locked
+from precomp_plugins._file.lock import Hold, lock_name, locked
 from precomp_plugins._file.moves import Move
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="exchanges names, and sends signals")
@@ -401,3 +401,68 @@ def test_processes_that_are_stopped_and_killed_at_random(
     blob = opened(str(root)).get(KEY)
     assert blob is not None
     assert int(bytes(blob.data).split()[0]) > 20
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        b"7 -1 ../../victim.tmp victim\0",
+        b"7 -1 .x/../../../victim.tmp y\0",
+        b"{inode} 0 ../../victim x\0",
+        b"0 {inode} .mine.tmp ../../victim\0",
+        b"{inode} 0 .mine.tmp ..\0",
+        b"\0" * 100,
+        b"garbage",
+        b"1 2 3\0x\0 \0",
+        b"-7 -7 .a.tmp b\0",
+        b"9" * 5000 + b" 0 .a.tmp b\0",
+    ],
+)
+def test_a_lock_file_of_somebody_else_touches_nothing(tmp_path: Path, notes: bytes) -> None:
+    """Volumes come from anywhere, lock files within: these may name files of all the disk."""
+    root, victim = tmp_path / "layer", tmp_path / "layer" / "victim"
+    store = opened(str(root))
+    store.put(KEY, Blob(b"old"))
+    for name in ("victim", "victim.tmp", f"{FOLDER}/.mine.tmp"):
+        (root / name).write_bytes(b"precious")
+    inode = b"%d" % victim.stat().st_ino
+    lock = Path(lock_name(str(root / KEY)))
+    lock.write_bytes(notes.replace(b"{inode}", inode))
+    store.update(KEY, changed(None))
+    assert found(root) == b"old+"
+    assert not lock.exists()
+    assert victim.read_bytes() == (root / "victim.tmp").read_bytes() == b"precious"
+    assert (root / FOLDER / ".mine.tmp").read_bytes() == b"precious"
+
+
+def test_notes_go_into_no_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    root, victim = tmp_path / "layer", tmp_path / "victim"
+    store = opened(str(root))
+    store.put(KEY, Blob(b"old"))
+    victim.write_bytes(b"precious")
+    lock = Path(lock_name(str(root / KEY)))
+    lock.symlink_to(victim)
+    for write in (lambda: store.update(KEY, changed(None)), lambda: store.put(KEY, Blob(b"new"))):
+        with pytest.raises(StoreError, match=r"cannot lock .*\.lock: .*; .* a symbolic link, remove it"):
+            write()
+    assert victim.read_bytes() == b"precious"
+    assert found(root) == b"old"
+    lock.unlink()
+    store.update(KEY, changed(None))
+    assert found(root) == b"old+"
+
+
+def test_good_notes_behind_bad_ones_count(tmp_path: Path) -> None:
+    root = tmp_path / "layer"
+    store = opened(str(root))
+    store.put(KEY, Blob(b"old"))
+    place = root / KEY
+    aside = place.with_name(".aside.tmp")
+    aside.write_bytes(b"unread")
+    lock = Path(lock_name(str(place)))
+    lock.write_bytes(b"bad\0%d -1 .aside.tmp %s\0" % (aside.stat().st_ino, place.name.encode()))
+    with locked(KEY, str(place)) as hold:
+        assert [move.aside for move in hold.left_aside()] == [str(aside)]
+    assert lock.read_bytes().startswith(b"bad\0")  # it stays, with the file that is aside
+    store.put(KEY, Blob(b"newest"))
+    assert sorted(files(root)) == [place.name]

@@ -58,6 +58,7 @@ _ADVICE = {
     errno.ENAMETOOLONG: "file names end at 255 bytes, choose a shorter key",
     errno.EISDIR: "expected a file, found a folder, remove it or choose another key",
     errno.ENOTDIR: "expected a folder, found a file, remove it or choose another key",
+    errno.ELOOP: "expected a file, found a symbolic link, remove it",
     errno.ETIMEDOUT: "somebody holds it, perhaps a stopped process: go on with that or end it",
     errno.ENOLCK: "the file system keeps no locks, mount it with them",
 }

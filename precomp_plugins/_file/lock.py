@@ -23,6 +23,8 @@ __all__ = ["Hold", "lock_name", "locked"]
 _DEADLINE = 60.0  # seconds; an update takes milliseconds, and more where the file is large:
 _LEAST_SPEED = 2**22  # bytes in a second
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02
+_MOST_NOTES = 2**20  # bytes; what is longer is no lock file of ours
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # notes go into no other file, whoever laid the link
 _LONGEST_NAME = 128  # bytes; beyond it `.NAME.lock` may be too long where NAME itself is not
 
 
@@ -143,27 +145,27 @@ def _settled(fd: int, size: int, folder: str) -> list[Move]:
     """Settle what a killed holder had noted in the lock file; return what is left aside."""
     if not size:
         return []
-    moves = unpack(os.read(fd, size), folder)
-    for move in moves:
+    found = unpack(os.read(fd, min(size, _MOST_NOTES)), folder)
+    for move, _ in found:
         settle(move)
-    end = sum(map(len, map(pack, moves)))
-    while moves and not Hold(fd, moves[-1:]).left_aside():
-        end -= len(pack(moves.pop()))
+    while found and not Hold(fd, [found[-1][0]]).left_aside():
+        found.pop()
+    end = found[-1][1] if found else 0
     with suppress(OSError):  # of another user; to settle it again does nothing
         os.ftruncate(fd, end)
         os.lseek(fd, end, os.SEEK_SET)
-    return moves
+    return [move for move, _ in found]
 
 
 def _open(name: str) -> int:
     attempts = 10  # more than one fails only where the folder is what must not be written
     while True:
         try:
-            return create_file(name, os.O_RDWR)
+            return create_file(name, os.O_RDWR | _NO_LINK)
         except PermissionError as error:
             attempts -= 1
             try:
-                return os.open(name, os.O_RDONLY)  # another user's: it may be waited for, if not written
+                return os.open(name, os.O_RDONLY | _NO_LINK)  # another user's may be waited for
             except FileNotFoundError:  # removed meanwhile
                 if not attempts:
                     raise error from None

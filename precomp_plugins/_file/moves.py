@@ -16,6 +16,7 @@ one, which brings it back, or a later one.
 """
 
 import os
+import re
 from contextlib import suppress
 
 import attrs
@@ -24,6 +25,8 @@ from precomp_plugins._file.io import replace_file, stat_path
 from precomp_plugins._file.swap import exchange, move_to_free
 
 __all__ = ["UNREAD", "Move", "pack", "settle", "unpack"]
+
+_NOTE = re.compile(rb"(\d{1,20}) (-1|\d{1,20}) (\.[^/ ]+\.tmp) ([^/]+)", re.DOTALL)
 
 UNREAD = -1
 """Instead of the inode of a new file: the one that makes way was not read, and stays aside."""
@@ -85,11 +88,17 @@ def pack(move: Move) -> bytes:
     return b"%d %d %s %s\0" % (move.read, move.written, aside, target)
 
 
-def unpack(notes: bytes, folder: str) -> list[Move]:
-    """Return the moves of a lock file in `folder`; a note that was not finished was not followed by deeds."""
-    moves = []
+def unpack(notes: bytes, folder: str) -> list[tuple[Move, int]]:
+    """Return the moves of a lock file in `folder`, each with the place in it where its note ends.
+
+    A note that was not finished was not followed by deeds. One that holds other things than names in the
+    folder is none of ours, whoever left it: no file is touched for it.
+    """
+    moves, end = [], 0
     for note in notes.split(b"\0")[:-1]:
-        read, written, aside, target = note.split(b" ", 3)
-        names = [f"{folder}/{os.fsdecode(name)}" for name in (aside, target)]
-        moves.append(Move(names[0], names[1], int(read), int(written)))
+        end += len(note) + 1
+        found = _NOTE.fullmatch(note)
+        if found is not None and found[4] not in (b".", b".."):
+            aside, target = (f"{folder}/{os.fsdecode(name)}" for name in found.group(3, 4))
+            moves.append((Move(aside, target, int(found[1]), int(found[2])), end))
     return moves
