@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -280,6 +283,28 @@ def test_a_404_is_absence_only_of_an_object(bucket: str, proxy: FaultProxy) -> N
         store.get("absent")
     proxy.plan(google(404, "notFound", f"No such object: {bucket}/ds/layer/absent"))
     assert store.get("absent") is None
+
+
+def test_of_an_endless_error_only_the_start_is_read(bucket: str) -> None:
+    page, sent = b"no " * 20_000, 0
+
+    def serve() -> None:
+        nonlocal sent
+        connection = listening.accept()[0]
+        with connection, suppress(OSError):
+            connection.recv(2**16)
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            while sent < 2**30:
+                sent += connection.send(page)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        own = options(endpoint_url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        with pytest.raises(CredentialsError, match="the service refused"):
+            GsStore(CloudPath("gs", bucket, "ds/layer"), GsOptions(**own)).get("a")
+        serving.join()
+    assert sent < 2**27  # what the system's buffers take is little
 
 
 @pytest.mark.parametrize("body", [b'{"items": 7}', b'{"items": [{"name": 7}]}', b'{"nextPageToken": 7}'])

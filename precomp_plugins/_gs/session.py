@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answer", "Session", "endpoint_of", "given_endpoint"]
 
+_LONGEST_TEXT = 2**16  # bytes; of an error whoever sends more has said what matters
 _NO_LOGIN: dict[str, str] = {}
 _inherited: list["Session"] = []
 
@@ -107,8 +108,10 @@ class Session:
     ) -> Answer:
         url = self._service + target
         with self._network.connections.send(self._place, method, url, headers, limits, body) as answer:
-            data = answer.read()
-            expected = answer.length
+            most = _LONGEST_TEXT if answer.status >= 300 else None
+            data, expected = answer.read(most), answer.length
+            if expected is not None and most is not None:
+                expected = min(expected, most)
             if expected not in (None, len(data)) and answer.status != 204:
                 raise TransientError(f"the answer was cut short: expected {expected} bytes, got {len(data)}")
             return Answer(answer.status, answer.headers, data)
