@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from precomp import CloudVolume
-from precomp.engine.ahead import asked_ahead
+from precomp.engine.ahead import asked_ahead, threads_for
 from precomp.engine.workers import Listed, for_each
 from precomp.errors import EmptyVolumeError
 from precomp.interfaces import AsksAhead, ByteRange
@@ -277,6 +277,16 @@ def test_chunks_that_are_missing_or_broken(tmp_path: Path) -> None:
             vol[:, :, :]
         del web.answers["/layer/1_1_1/29-45_21-37_23-39"]
         assert (vol[:, :, :] == voxels).all()
+
+
+@pytest.mark.parametrize("processors", [1, 2, 6, 64])
+def test_how_many_threads(processors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    for requests in range(1, 40):
+        threads = threads_for(requests)
+        assert 1 <= threads <= min(processors, requests)
+        assert threads <= 2 or 2 * threads <= requests
+    assert threads_for(16) == min(processors, 8)
 
 
 def test_few_threads_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,15 @@ _NOT_ASKED = nullcontext()
 
 
 def threads_for(requests: int) -> int:
-    """Return how many threads keep so many requests under way: no more than there are processors for."""
+    """Return how many threads keep so many requests under way.
+
+    No more than there are processors for, and so few that each has a request ahead of the one it works on.
+    """
     try:
         processors = len(os.sched_getaffinity(0))
     except AttributeError:  # not on Linux
         processors = os.cpu_count() or 1
-    return min(requests, processors)
+    return min(requests, processors, max(2, requests // 2))
 
 
 def asked_ahead(
