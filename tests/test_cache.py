@@ -28,8 +28,8 @@ class Counting:
 
     def __init__(self, vol: CloudVolume, monkeypatch: pytest.MonkeyPatch) -> None:
         self.keys: list[str] = []
-        reader, get = vol._layer.scale(vol.mip).reader, vol._layer.objects().store.get
-        monkeypatch.setattr(reader, "_get", lambda key, *rest: (self.keys.append(key), get(key, *rest))[1])
+        fetcher, get = vol._layer.scale(vol.mip).reader._fetcher, vol._layer.objects().store.get
+        monkeypatch.setattr(fetcher, "_get", lambda key, *rest: (self.keys.append(key), get(key, *rest))[1])
 
 
 @pytest.fixture

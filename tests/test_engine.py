@@ -118,8 +118,8 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     plain = CloudVolume(path)
     reader = plain._layer.scale(0).reader
     assert isinstance(plain._layer.objects().store, ReadsInto)
-    assert reader._read_into is not None
-    reader._read_into = None
+    assert reader._fetcher.read_into is not None
+    reader._fetcher.read_into = None
     return vol, plain, voxels
 
 
@@ -158,7 +158,7 @@ def test_damage_is_found_either_way(
     if damaged is not None:
         chunk.write_bytes(damaged)
     if not into:
-        vol._layer.scale(0).reader._read_into = None
+        vol._layer.scale(0).reader._fetcher.read_into = None
     for index in ((5, 5, 5), np.s_[3:90, 2:60, 1:40], ...):
         with pytest.raises(error, match="8_8_40/0-96_0-64_0-48"):
             vol[index]

@@ -56,7 +56,7 @@ def test_one_voxel_costs_one_voxel(volumes: Any, monkeypatch: pytest.MonkeyPatch
         fetched.append(len(blob.data))
         return blob
 
-    monkeypatch.setattr(vol._layer.scale(0).reader, "_get", counting)
+    monkeypatch.setattr(vol._layer.scale(0).reader._fetcher, "_get", counting)
     np.testing.assert_array_equal(vol[0, 0, 3], voxels[7:8, 0:1, 0:1])
     assert fetched == [1]
 

@@ -455,9 +455,9 @@ def test_a_slab_is_written_while_the_next_one_fills(monkeypatch: pytest.MonkeyPa
 def test_the_next_slab_is_fetched_in_advance_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     vol = make(f"mem://{uuid.uuid4()}/slabs/image", size=(20, 20, 40), chunk_size=(20, 20, 10))
     vol[...] = noise(vol.shape)
-    reader = vol._layer.scale(0).reader
-    get, fetched = reader._get, queue.SimpleQueue[str]()
-    monkeypatch.setattr(reader, "_get", lambda key, *rest: (fetched.put(key[-7:]), get(key, *rest))[1])
+    fetcher = vol._layer.scale(0).reader._fetcher
+    get, fetched = fetcher._get, queue.SimpleQueue[str]()
+    monkeypatch.setattr(fetcher, "_get", lambda key, *rest: (fetched.put(key[-7:]), get(key, *rest))[1])
     images = vol.slices()
     assert next(images)[0] == 100
     assert [fetched.get(timeout=20) for _ in range(2)] == ["100-110", "110-120"]
@@ -473,10 +473,10 @@ def test_the_next_slab_is_fetched_in_advance_and_no_other(monkeypatch: pytest.Mo
 
 def test_every_chunk_is_fetched_once(vol: CloudVolume, monkeypatch: pytest.MonkeyPatch) -> None:
     vol[...] = 1
-    reader = vol._layer.scale(0).reader
+    fetcher = vol._layer.scale(0).reader._fetcher
     fetched: list[str] = []
-    get = reader._read_into
-    monkeypatch.setattr(reader, "_read_into", lambda key, *rest: (fetched.append(key), get(key, *rest))[1])
+    get = fetcher.read_into
+    monkeypatch.setattr(fetcher, "read_into", lambda key, *rest: (fetched.append(key), get(key, *rest))[1])
     assert len(list(vol.slices())) == 20
     assert len(fetched) == len(set(fetched)) == 12
     before = threading.active_count()

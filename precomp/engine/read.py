@@ -1,6 +1,6 @@
 """Chunks of one scale into an array: fetch, decompress, decode, paste."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -10,20 +10,18 @@ from numpy.typing import NDArray
 from precomp.engine.ahead import Ask
 from precomp.engine.cache import ChunkCache
 from precomp.engine.decode import LARGEST, ChunkDecoder
+from precomp.engine.fetch import ChunkFetcher
 from precomp.engine.objects import Objects
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
 from precomp.engine.takers import Taker
-from precomp.engine.window import Window, window_of
+from precomp.engine.window import window_of
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
-from precomp.interfaces import AsksAhead, Blob, ByteRange, ChunkSpec, Codec, GetsRanges, Layout, ReadsInto
+from precomp.interfaces import Blob, ChunkSpec, Codec, Layout
 
 __all__ = ["ChunkReader"]
 
-_LARGEST_READ_INTO = 2**26  # bytes; whether a larger chunk is there at all is looked up before there is room
-# What one more range costs, as bytes that are read along in the same time: of a local file, over a network.
-_NEAR, _FAR = 2**15, 2**20
 _READ = 2**12  # bytes of a local file that are read in the time that one voxel more takes by itself
 
 
@@ -43,14 +41,9 @@ class ChunkReader:
         self.decoder = ChunkDecoder(objects, codec, encoding, dtype, channels)
         self._objects = objects
         self._all = slice(0, channels, 1)
-        self._get = store.get
+        self._fetcher = ChunkFetcher(store, self.decoder)
         # Of a store that keeps copies on the local disk: a damaged one is fetched again.
         self._drop_kept: Callable[[str], bool] | None = getattr(store, "drop_kept", None)
-        self._get_ranges = store.get_ranges if isinstance(store, GetsRanges) else None
-        self._read_into = store.read_into if isinstance(store, ReadsInto) else None
-        self._near: AsksAhead | None = store if isinstance(store, AsksAhead) else None
-        self._request_cost = _FAR if self._read_into is None else _NEAR
-        self._plain = True  # no ranged read has met a compressed chunk yet
         self._compressed = False  # the last chunk that was read whole was
         self._cache = ChunkCache() if cache is None else cache
         self._scope = (objects.place, encoding, dtype, channels)
@@ -63,7 +56,7 @@ class ChunkReader:
     @property
     def partial(self) -> bool:
         """True where a part of a chunk costs less than the whole, as far as is known."""
-        return self.decoder.placed and not self._cache.limit and self._plain and not self._compressed
+        return self.decoder.placed and not self._cache.limit and self._fetcher.plain and not self._compressed
 
     def spec(self, ref: ChunkRef) -> ChunkSpec:
         """What the stored chunk is, by the info."""
@@ -89,8 +82,8 @@ class ChunkReader:
         holds. A missing chunk becomes `fill`; where that is None it raises EmptyVolumeError. The
         function raises ChunkDecodeError, TooLargeError, PluginError, StoreError.
         """
-        scratch, decoder, read_into = Scratch(), self.decoder, self._read_into
-        known, cost, all_channels = decoder.known, self._request_cost, channels == self._all
+        scratch, decoder, read_into = Scratch(), self.decoder, self._fetcher.read_into
+        known, cost, all_channels = decoder.known, self._fetcher.request_cost, channels == self._all
         quick = decoder.placed and read_into is not None and not self._cache.limit
 
         def paste(ref: ChunkRef) -> None:
@@ -115,23 +108,15 @@ class ChunkReader:
 
     def asker(self, out: NDArray[Any], channels: slice) -> Ask[ChunkRef] | None:
         """Return what asks for a chunk before `paster`'s function reads it; None where threads do better."""
-        store = self._near
-        if store is None or not store.is_near:
+        fetcher, caching, all_channels = self._fetcher, self.keeps, channels == self._all
+        if not fetcher.asks:
             return None
-        ask, known, all_channels, caching = store.ask, self.decoder.known, channels == self._all, self.keeps
 
         def ask_for(ref: ChunkRef) -> AbstractContextManager[object] | None:
-            key, shape, _, place, whole = ref
-            spec, layout = known(shape)
-            if caching:
-                return (
-                    None
-                    if self._cache.get(self._cached_as(ref)) is not None
-                    else ask(key, self._most(spec, layout))
-                )
-            window = self._window(ref, spec, layout, channels, whole and all_channels, out[place])
-            ranges = [self._most(spec, layout)] if window is None else window.ranges()
-            return ask(key, ranges[0]) if len(ranges) == 1 else None
+            if caching and self._cache.get(self._cached_as(ref)) is not None:
+                return None
+            whole = caching or (ref.whole and all_channels)
+            return fetcher.ask(ref, channels, whole, out[ref.target])
 
         return ask_for
 
@@ -151,7 +136,7 @@ class ChunkReader:
                     if chunk is not None:
                         taker.chunk(ref, chunk)
                         return
-                blob = None if caching and keep else self._fetch(ref.key, spec, layout)
+                blob = None if caching and keep else self._fetcher.all_of(ref.key, spec, layout)
                 if blob is None:
                     taker.missing(ref)
                 else:
@@ -169,7 +154,8 @@ class ChunkReader:
         None where these are not known, or where it is better to read a box around all of them.
         """
         spec, layout = self.decoder.known(ref.shape)
-        if layout is None or self._read_into is None or self._cache.limit or layout.size > LARGEST:
+        read_into = self._fetcher.read_into
+        if layout is None or read_into is None or self._cache.limit or layout.size > LARGEST:
             return None
         strides, size = np.array(layout.strides), layout.dtype.itemsize
         starts = layout.start + (voxels @ strides[:3])[:, np.newaxis] + strides[3] * np.arange(spec.shape[3])
@@ -180,7 +166,7 @@ class ChunkReader:
         parts = [
             (start, room[at : at + size]) for at, start in zip(places, starts.ravel().tolist(), strict=True)
         ]
-        if not self._read_into(ref.key, layout.size, parts):
+        if not read_into(ref.key, layout.size, parts):
             return None
         return np.frombuffer(memory, layout.dtype).reshape(starts.shape).astype(spec.dtype)
 
@@ -200,34 +186,18 @@ class ChunkReader:
             if chunk is not None:
                 copy_rows(target, chunk[box])
             return chunk is not None
-        window = self._window(ref, spec, layout, channels, whole, target)
-        if window is not None and layout is not None:
-            blobs = self._get_parts(ref.key, window)
-            if blobs is not None and self._are_plain(ref.key, spec, layout, window, blobs):
-                window.paste([blob.data for blob in blobs], target)
-                return True
-        blob = self._fetch(ref.key, spec, layout)
+        parts = self._fetcher.parts(ref, spec, layout, channels, whole, target)
+        if parts is not None:
+            window, blobs = parts
+            window.paste([blob.data for blob in blobs], target)
+            return True
+        blob = self._fetcher.all_of(ref.key, spec, layout)
         if blob is None:
             return False
         self._compressed = blob.content_encoding is not None
         if not self.decoder.decode_into(ref.key, spec, blob, box, target):
             copy_rows(target, self.decoder.decode(ref.key, spec, blob)[box])
         return True
-
-    def _window(
-        self,
-        ref: ChunkRef,
-        spec: ChunkSpec,
-        layout: Layout | None,
-        channels: slice,
-        whole: bool,
-        target: NDArray[Any],
-    ) -> Window | None:
-        """Return the bytes to fetch of a chunk; None where that is all of them."""
-        far = self._read_into is None or spec.nbytes > _LARGEST_READ_INTO
-        if layout is not None and not whole and far and self._plain and layout.size <= LARGEST:
-            return window_of(layout, ref.source, channels, target.shape, self._request_cost)
-        return None
 
     def paste_blob(self, ref: ChunkRef, blob: Blob, channels: slice, target: NDArray[Any]) -> None:
         """Write the wanted voxels of a fetched chunk into `target`. Raises as the function of `paster`."""
@@ -248,7 +218,7 @@ class ChunkReader:
             return chunk
         token = self._cache.begin(name)
         try:
-            blob = self._fetch(ref.key, *self.decoder.known(ref.shape))
+            blob = self._fetcher.all_of(ref.key, *self.decoder.known(ref.shape))
             chunk = None if blob is None else self.decoder.decode(ref.key, spec, blob)
         finally:
             self._cache.keep(name, token, chunk)
@@ -256,44 +226,6 @@ class ChunkReader:
 
     def _cached_as(self, ref: ChunkRef) -> Hashable:
         return self._scope, ref.key, ref.shape
-
-    def _fetch(self, key: str, spec: ChunkSpec, layout: Layout | None) -> Blob | None:
-        most = self._most(spec, layout)
-        if most is None:
-            return self._get(key)
-        blob = self._get(key, most)
-        if blob is not None and blob.size is not None and blob.size > most.stop:
-            wrong = ValueError(f"found {blob.size} bytes, more than any such chunk has")
-            raise self.decoder.damaged(key, spec, wrong) from wrong
-        return blob
-
-    def _most(self, spec: ChunkSpec, layout: Layout | None) -> ByteRange | None:
-        """Return what to fetch of a whole chunk: where ranges cost nothing, no more than it can have."""
-        if self._get_ranges is None:
-            return None
-        return ByteRange(0, 2 * self.decoder.limit(spec, layout) + 2**16)
-
-    def _get_parts(self, key: str, window: Window) -> Sequence[Blob] | None:
-        ranges = window.ranges()
-        if len(ranges) == 1:
-            blob = self._get(key, ranges[0])
-            return None if blob is None else [blob]
-        # Parts fetched one by one could be of two versions of the chunk.
-        return None if self._get_ranges is None else self._get_ranges(key, ranges)
-
-    def _are_plain(
-        self, key: str, spec: ChunkSpec, layout: Layout, window: Window, blobs: Sequence[Blob]
-    ) -> bool:
-        """Whether bytes of an object are bytes of the chunk; raises ChunkDecodeError where it is broken."""
-        for blob in blobs:
-            if blob.content_encoding is not None:
-                self._plain = False  # nor are they for its neighbours: stop trying
-                return False
-            found = len(blob.data)
-            if blob.size != layout.size or found != window.length:
-                wrong = ValueError(f"expected {layout.size} bytes, found {blob.size}, {found} in a part")
-                raise self.decoder.damaged(key, spec, wrong) from wrong
-        return True
 
     def missing(self, key: str, fill: Any) -> Any:
         """Return what stands for a chunk that is not stored; raise EmptyVolumeError where that is None."""

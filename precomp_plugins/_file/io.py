@@ -13,13 +13,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
-from precomp.errors import StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange, Stat
 
 __all__ = [
     "Publish",
     "create_file",
-    "failure",
     "folder_stamp",
     "link_file",
     "open_file",
@@ -47,29 +45,8 @@ _tokens: dict[int, str] = {}
 _spare = bytearray(1)  # nobody reads it
 # Windows refuses to replace or remove a file that somebody has open; seconds to wait between attempts.
 _SHARING_PAUSES = (0.001, 0.004, 0.016, 0.064, 0.25) if os.name == "nt" else ()
-_ADVICE = {
-    errno.EACCES: "check the permissions of the file and its folders",
-    errno.EPERM: "check the permissions of the file and its folders",
-    errno.EROFS: "the file system is read-only, write elsewhere or remount it",
-    errno.ENOSPC: "make room on the disk",
-    errno.EDQUOT: "make room or ask for a larger quota",
-    errno.EFBIG: "raise the limit of a file's size (ulimit -f)",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-    errno.ENAMETOOLONG: "file names end at 255 bytes, choose a shorter key",
-    errno.EISDIR: "expected a file, found a folder, remove it or choose another key",
-    errno.ENOTDIR: "expected a folder, found a file, remove it or choose another key",
-    errno.ELOOP: "expected a file, found a symbolic link, remove it",
-    errno.ETIMEDOUT: "somebody holds it, perhaps a stopped process: go on with that or end it",
-    errno.ENOLCK: "the file system keeps no locks, mount it with them",
-}
 # No such name, a file where a folder would be, or a name so long that no file can have it.
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
-
-
-def failure(action: str, key: str, path: str, error: OSError) -> StoreError:
-    """Return the StoreError for a failed call, to be raised `from error`."""
-    advice = _ADVICE.get(error.errno or 0, "see the cause above")
-    return StoreError(f"{key!r}: cannot {action} {path}: {error.strerror or error}; {advice}")
 
 
 def read_file(path: str, encoding: str | None, byte_range: ByteRange | None) -> Blob | None:

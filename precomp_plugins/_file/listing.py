@@ -3,7 +3,8 @@
 import os
 from collections.abc import Iterator
 
-from precomp_plugins._file.io import failure, stat_path
+from precomp_plugins._file.errors import failure
+from precomp_plugins._file.io import stat_path
 
 __all__ = ["list_files"]
 

@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 
 import attrs
 
-from precomp_plugins._file.io import create_file, failure
+from precomp_plugins._file.errors import failure
+from precomp_plugins._file.io import create_file
 from precomp_plugins._file.moves import UNREAD, Move, pack, settle, unpack
 
 __all__ = ["Hold", "lock_name", "locked"]

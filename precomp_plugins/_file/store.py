@@ -9,9 +9,9 @@ from typing import Any, TypeAlias, TypeVar
 from precomp.errors import ConditionFailedError, StoreError
 from precomp.interfaces import Blob, Buffer, ByteRange, Condition, Modify, Stat
 from precomp_plugins._file import update
+from precomp_plugins._file.errors import failure
 from precomp_plugins._file.io import (
     Publish,
-    failure,
     folder_stamp,
     link_file,
     read_file,

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from precomp.interfaces import Blob, Buffer
-from precomp_plugins._file.io import failure, read_file, read_held, remove_file, replace_file, temporary_name
+from precomp_plugins._file.errors import failure
+from precomp_plugins._file.io import read_file, read_held, remove_file, replace_file, temporary_name
 from precomp_plugins._file.lock import Hold
 from precomp_plugins._file.moves import UNREAD, Move, settle
 from precomp_plugins._file.swap import exchange, move_to_free
