@@ -187,8 +187,7 @@ def test_voxels_are_right_where_bytes_change_on_the_way(proxy: FaultProxy) -> No
     np.testing.assert_array_equal(vol[...], voxels)
 
 
-def knows_no_checksums(status: int) -> tuple[Fault, Any]:
-    told = b"Header 'x-amz-checksum-...' not implemented"
+def knows_no_checksums(status: int, told: bytes) -> tuple[Fault, Any]:
     body = b"<Error><Code>NotImplemented</Code><Message>%b</Message></Error>" % told
 
     def asked(request: Request) -> bool:
@@ -197,9 +196,18 @@ def knows_no_checksums(status: int) -> tuple[Fault, Any]:
     return Fault.status(status, body=body), asked
 
 
-@pytest.mark.parametrize("status", [400, 501])
-def test_a_service_that_knows_no_checksums_is_not_asked_for_them(proxy: FaultProxy, status: int) -> None:
-    fault, asked = knows_no_checksums(status)
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (400, b"Unsupported header 'x-amz-checksum-crc32c' received for this API call."),
+        (501, b"Header 'x-amz-checksum-mode' with value 'ENABLED' not implemented"),
+        (501, b"A header you provided implies functionality that is not implemented."),
+    ],
+)
+def test_a_service_that_knows_no_checksums_is_not_asked_for_them(
+    proxy: FaultProxy, status: int, told: bytes
+) -> None:
+    fault, asked = knows_no_checksums(status, told)
     proxy.plan(fault, match=asked, forever=True)
     for first in ("put", "get"):
         store = behind(proxy, s3_server().new_folder())
@@ -211,6 +219,13 @@ def test_a_service_that_knows_no_checksums_is_not_asked_for_them(proxy: FaultPro
             assert store.get("x") is None
             store.put("x", Blob(DATA))
         assert sum(map(asked, proxy.requests)) == 1
+
+
+def test_what_a_service_cannot_do_at_all_is_an_error(proxy: FaultProxy) -> None:
+    proxy.plan(knows_no_checksums(501, b"not implemented")[0], forever=True)
+    with pytest.raises(StoreError, match="501 NotImplemented: not implemented"):
+        behind(proxy, s3_server().new_folder()).put("x", Blob(DATA))
+    assert len(proxy.requests) == 2
 
 
 def test_checksums_of_parts_are_not_of_the_whole(proxy: FaultProxy) -> None:

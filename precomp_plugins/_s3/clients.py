@@ -19,7 +19,6 @@ __all__ = ["Clients"]
 
 _PAYER = "requester"
 _DISTRUSTED = "if it is right, name its authority's file in AWS_CA_BUNDLE or as ca_bundle in ~/.aws/config"
-_ODD_HEADER = frozenset({400, 501})
 
 
 class Clients:
@@ -73,7 +72,7 @@ class Clients:
             now = self.account.current()
             before, self._refused = self._refused, (now.access_key, now.token)
             return before != self._refused  # by then others may have been given
-        if answer.status in _ODD_HEADER and self.objects.checks and "checksum" in answer.message.lower():
+        if self.objects.checks and _may_mean_checksums(answer):
             self.objects.checks = False  # not all services that speak S3 know of them
             return True
         if answer.is_elsewhere:
@@ -86,6 +85,11 @@ class Clients:
                 self._start()
                 return True
         return False
+
+
+def _may_mean_checksums(answer: Answer) -> bool:
+    """Whether a service refuses the headers of checksums; with 501 many do not say which header it is."""
+    return answer.status == 501 or (answer.status == 400 and "checksum" in answer.message.lower())
 
 
 def _rounded(timeout: float) -> float:

@@ -64,6 +64,9 @@ class Received:
         That is less where the connection ends too soon. Raises TransientError where the time is over, and
         FAILURES.
         """
+        wanted = self._left if most is None else min(self._left, most)
+        if self._odd is None and wanted <= _ROOM:
+            return self._filled(wanted)
         pieces = list(self._pieces(most))
         return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
