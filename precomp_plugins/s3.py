@@ -41,7 +41,7 @@ class S3Options:
     addressing_style: str = attrs.field(default="auto", validator=attrs.validators.in_(_STYLES))
     max_attempts: int = attrs.field(default=6, validator=attrs.validators.ge(1))
     timeout: float = attrs.field(default=30.0, validator=attrs.validators.gt(0))
-    concurrency: int = attrs.field(default=16, validator=attrs.validators.ge(1))
+    concurrency: int = attrs.field(default=32, validator=attrs.validators.ge(1))
     secrets: Any = attrs.field(default=None, repr=False, metadata=instead_of("anonymous"))
 
     def __attrs_post_init__(self) -> None:
