@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers.gs import gs_server
+from servers.http import HttpServer
 
 from precomp import CloudVolume
 from precomp.engine.ahead import asked_ahead, threads_for
 from precomp.engine.workers import Listed, for_each
-from precomp.errors import EmptyVolumeError
-from precomp.interfaces import AsksAhead, ByteRange
+from precomp.errors import CredentialsError, EmptyVolumeError, StoreError
+from precomp.interfaces import AsksAhead, Blob, ByteRange, CloudPath
 from precomp.retry import Limits, TransientError
+from precomp_plugins._gs.store import GsStore
 from precomp_plugins._wire.connections import Connections
-from tests.servers.http import HttpServer
+from precomp_plugins.gs import GsOptions
 
 NOBODY = Connections(lambda _: None, lambda: pytest.fail("there is no TLS here"), "")
 
@@ -216,6 +219,18 @@ def test_a_way_that_fails_is_told_by_the_request_itself(server: Scripted) -> Non
     assert not NOBODY.is_near(server.url)
 
 
+@pytest.mark.parametrize("error", [TransientError("no token"), StoreError("no key"), OSError("no")])
+def test_headers_that_cannot_be_made_now_are_made_later(server: Scripted, error: Exception) -> None:
+    connections = near(server)
+
+    def fails(headers: Any) -> Any:
+        raise error
+
+    assert connections.ask(f"{server.url}/one", {}, limits(), fails) is None
+    with pytest.raises((TransientError, StoreError)):
+        connections.send("it", "GET", f"{server.url}/one", {}, limits(), None, fails)
+
+
 def test_to_a_far_host_nothing_is_sent(server: Scripted) -> None:
     connections = near(server)
     host = connections._hosts[server.url]
@@ -307,8 +322,8 @@ def test_few_threads_do_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_store_of_somebody_else_is_asked() -> None:
-    from tests.kit_wrong import AsksAheadOfGet
-    from tests.test_workers import opened
+    from kit_wrong import AsksAheadOfGet
+    from test_workers import opened
 
     class Store(AsksAheadOfGet):
         workers = 4
@@ -323,3 +338,21 @@ def test_a_store_of_somebody_else_is_asked() -> None:
     vol[:, :, :] = 3
     assert (vol[:, :, :] == 3).all()
     assert Store.asks == 3
+
+
+def test_a_token_that_has_just_ended_is_left_to_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = GsStore(
+        CloudPath("gs", gs_server().new_bucket(), "layer"),
+        GsOptions(endpoint_url=f"http://127.0.0.1:{gs_server().port}", anonymous=True),
+    )
+    store.put("a", Blob(b"voxels"))
+    session = store._objects._session
+    session._network.connections._hosts[session._service]._connecting = 0.0001
+    with store.ask("a") or pytest.fail("nothing was sent"):
+        assert store.get("a").data == b"voxels"  # type: ignore[union-attr]
+    login = session._login
+    for error in (TransientError("no answer"), CredentialsError("refused")):
+        monkeypatch.setattr(session, "_login", lambda limits, error=error: (_ for _ in ()).throw(error))
+        assert store.ask("a") is None
+    monkeypatch.setattr(session, "_login", login)
+    assert store.get("a").data == b"voxels"  # type: ignore[union-attr]

@@ -10,7 +10,7 @@ import google.auth.exceptions
 import urllib3
 from google.cloud import storage
 
-from precomp.errors import ConfigError, CredentialsError
+from precomp.errors import ConfigError, CredentialsError, PrecompError
 from precomp.retry import Limits, TransientError
 from precomp_plugins._gs.identity import EMULATOR, Identity
 from precomp_plugins._gs.network import Network
@@ -91,11 +91,13 @@ class Session:
 
     def ask(self, limits: Limits, target: str, headers: dict[str, str]) -> Sent | None:
         """Send a GET now, of which `send` returns the answer; see Connections.ask."""
-        identity, login = self._identity, _NO_LOGIN
-        if not identity.anonymous:
-            if not identity.credentials.valid:
-                return None
+        identity = self._identity
+        if not identity.anonymous and not identity.credentials.valid:  # which `send` will see to
+            return None
+        try:
             login = self._login(limits)
+        except (PrecompError, TransientError):  # it has just ended
+            return None
         return self._network.connections.ask(self._service + target, {**headers, **login}, limits)
 
     @property

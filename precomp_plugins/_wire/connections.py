@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from urllib3.exceptions import HTTPError
 
 from precomp.errors import PrecompError
-from precomp.retry import Limits
+from precomp.retry import Limits, TransientError
 from precomp_plugins._wire.ahead import Sent, claim
 from precomp_plugins._wire.answers import Answer
 from precomp_plugins._wire.errors import transport_failure
@@ -111,7 +111,7 @@ class Connections:
             except BaseException:
                 connection.close()
                 raise
-        except (PrecompError, HTTPError, *FAILURES):
+        except (PrecompError, TransientError, HTTPError, *FAILURES):
             return None
         return Sent(self, "GET", url, headers, host, connection)
 
