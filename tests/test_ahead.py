@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.gs import gs_server
-from servers.http import HttpServer
+from servers.http import CERTIFICATE, HttpServer
 
 from precomp import CloudVolume
 from precomp.engine.ahead import asked_ahead, threads_for
@@ -263,9 +263,11 @@ def served(folder: Path, web: HttpServer, **options: Any) -> tuple[CloudVolume, 
 
 
 @pytest.mark.parametrize("lru", [0, 2**30])
-def test_each_chunk_is_asked_for_once(tmp_path: Path, lru: int) -> None:
-    with HttpServer(tmp_path) as web:
-        vol, voxels = served(tmp_path, web, lru_bytes=lru)
+@pytest.mark.parametrize("tls", [False, True])
+def test_each_chunk_is_asked_for_once(tmp_path: Path, lru: int, tls: bool) -> None:
+    with HttpServer(tmp_path, tls) as web:
+        options = {"ca_file": str(CERTIFICATE)} if tls else {}
+        vol, voxels = served(tmp_path, web, lru_bytes=lru, options=options)
         assert (vol[:, :, :] == voxels).all()
         asked = Counter(seen.path for seen in web.seen)
         assert len(asked) == 5 * 4 * 3
