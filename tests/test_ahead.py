@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,46 @@ def test_a_way_that_fails_is_told_by_the_request_itself(server: Scripted) -> Non
     assert not NOBODY.is_near(server.url)
 
 
+def test_a_host_that_was_near_is_not_waited_for_long(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each request of many would wait for it, one after the other, before any of them is tried again."""
+    connections = near(server)
+    host, patience = connections._hosts[server.url], list[float]()
+
+    def gone(limits: Limits) -> Any:
+        patience.append(limits.timeout)
+        raise TimeoutError("nothing came")
+
+    monkeypatch.setattr(host, "_made", gone)
+    host._idle.pop().close()
+    asked = [connections.ask(f"{server.url}/{n}", {}, Limits(30.0, time.monotonic() + 90)) for n in range(8)]
+    assert asked == [None] * 8
+    assert len(patience) == 1
+    assert patience[0] <= 1
+    assert not connections.is_near(server.url)
+    monkeypatch.undo()
+    monkeypatch.setattr(host, "_near", 10.0)  # seconds
+    assert not connections.is_near(server.url)  # as nobody has seen it since
+    with suppress(TransientError):
+        connections.send("it", "GET", server.url, {}, Limits(0.05, time.monotonic() + 0.05))
+    assert connections.is_near(server.url)  # the connection at least was made
+
+
+def test_what_was_asked_for_soon_is_waited_for_as_long_as_all_else(server: Scripted) -> None:
+    connections = near(server)
+    sent = connections.ask(f"{server.url}/one", {}, Limits(30.0, time.monotonic() + 90))
+    heard(server.open[0])
+    answering = threading.Timer(
+        1.3, server.open[0].sendall, [b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\none"]
+    )
+    answering.start()
+    assert sent is not None
+    with sent, connections.send("it", "GET", f"{server.url}/one", {}, limits()) as answer:
+        assert bytes(answer.read()) == b"one"
+    answering.join()
+
+
 @pytest.mark.parametrize("error", [TransientError("no token"), StoreError("no key"), OSError("no")])
 def test_headers_that_cannot_be_made_now_are_made_later(server: Scripted, error: Exception) -> None:
     connections = near(server)
@@ -227,6 +267,7 @@ def test_headers_that_cannot_be_made_now_are_made_later(server: Scripted, error:
         raise error
 
     assert connections.ask(f"{server.url}/one", {}, limits(), fails) is None
+    assert connections.is_near(server.url)
     with pytest.raises((TransientError, StoreError)):
         connections.send("it", "GET", f"{server.url}/one", {}, limits(), None, fails)
 

@@ -22,6 +22,7 @@ Seal: TypeAlias = Callable[[Mapping[str, str]], Mapping[str, str]]
 """Makes of headers those that are sent, where that is work that can be spared for what was sent already."""
 
 _HOSTS = 64
+_NEAR_TIMEOUT = 1.0  # seconds
 _SMALL = 2**16  # bytes; rather copied than sent by a call of its own
 
 
@@ -103,16 +104,22 @@ class Connections:
         host = self._hosts.get(origin)
         if host is None or not host.is_near:
             return None
+        # One that is near answers at once, and for one that does not any more `send` has all its time.
+        soon = Limits(min(limits.timeout, _NEAR_TIMEOUT), limits.until)
         try:
-            connection = host.take(limits)
-            try:
-                head = host.head("GET", target, headers if seal is None else seal(headers), None)
-                connection.sock.sendall(head)
-            except BaseException:
-                connection.close()
-                raise
-        except (PrecompError, TransientError, HTTPError, *FAILURES):
+            connection = host.take(soon)
+        except (PrecompError, HTTPError, *FAILURES):
+            host.doubt()
             return None
+        try:
+            head = host.head("GET", target, headers if seal is None else seal(headers), None)
+            connection.sock.sendall(head)
+        except (PrecompError, TransientError, HTTPError, *FAILURES):
+            connection.close()
+            return None
+        except BaseException:
+            connection.close()
+            raise
         return Sent(self, "GET", url, headers, host, connection)
 
     def is_near(self, url: str) -> bool:

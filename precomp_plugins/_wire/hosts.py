@@ -96,6 +96,10 @@ class Host:
         """
         return self._connecting < self._near
 
+    def doubt(self) -> None:
+        """Take the host for far, until a connection shows how near it is."""
+        self._connecting = math.inf
+
     def give_back(self, connection: HTTPConnection, *, whole: bool) -> None:
         """Keep a connection for the next request where the `whole` answer was read, else close it."""
         if whole and len(self._idle) < _KEPT:
