@@ -1,10 +1,13 @@
 """What a volume does for a store with latency, and the type of content that it is told."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from precomp import CloudVolume
 from precomp.engine.workers import Listed, for_each
@@ -115,3 +118,32 @@ def test_a_request_within_another_ends_with_the_retries_of_that() -> None:
     for_each(Listed([1, 2]), lambda: outer, 2)
     assert len(seen) == 2
     assert all(before is after and before is not None for before, after in seen)
+
+
+@given(st.integers(0, 300), st.integers(1, 20), st.booleans())
+def test_each_part_is_done_once(count: int, workers: int, reads: bool) -> None:
+    done: list[int] = []
+    ticks: list[int] = []
+    for_each(Listed(range(count)), lambda: done.append, workers, ticks.append, reads=reads)
+    assert sorted(done) == list(range(count))
+    assert sum(ticks) == count
+
+
+def test_threads_that_read_are_far_from_each_other() -> None:
+    """Each in a part of the array that no other one works in: they share no page of it for the most time."""
+    places: dict[int, list[int]] = {}
+    meeting = threading.Barrier(2)
+
+    def make_task() -> Callable[[int], None]:
+        own = places.setdefault(threading.get_ident(), [])
+
+        def task(number: int) -> None:
+            meeting.wait(20)
+            own.append(number)
+
+        return task
+
+    for_each(Listed(range(160)), make_task, 2, reads=True)
+    first, second = sorted(places.values())
+    assert first == list(range(80))
+    assert second == list(range(80, 160))

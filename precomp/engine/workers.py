@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from typing import Generic, Protocol, TypeVar
 
+import attrs
+
 from precomp.engine.ahead import Ask, asked_ahead, threads_for
 from precomp.retry import stop_retrying_at
 
@@ -73,7 +75,7 @@ def for_each(
             if tick is not None:
                 tick(1)
         return
-    job = _Job(plan, make_task, workers, tick, _PATIENCE if reads else None)
+    job = _Job(plan, make_task, workers, tick, reads)
     if ask is not None:
         requests, workers = workers, threads_for(workers)
         job.ask_ahead(ask, -(-requests // workers))
@@ -100,6 +102,25 @@ def for_each(
         job.failure = None  # the error's traceback holds this frame: no cycle
 
 
+@attrs.define
+class _Region:
+    """Neighbouring parts, of which those before `start` are taken."""
+
+    start: int
+    stop: int
+
+
+def _regions(count: int, batch: int, threads: int) -> list[_Region]:
+    """Cut the parts into one region for each thread, of whole batches.
+
+    Neighbours lie in the same large pages of new memory. Where two threads come to such a page at once, the
+    system clears it for both, and throws one away.
+    """
+    each = max(1, count // batch // threads) * batch
+    starts = [number * each for number in range(threads) if number * each < count]
+    return [_Region(*ends) for ends in itertools.pairwise([*starts, count])]
+
+
 class _Job(Generic[T]):
     """The chunks of one request, which any number of threads take in batches."""
 
@@ -109,14 +130,14 @@ class _Job(Generic[T]):
         make_task: Callable[[], Callable[[T], None]],
         workers: int,
         tick: Callable[[int], object] | None,
-        patience: float | None,
+        reads: bool,
     ) -> None:
-        """`patience`: seconds to wait for other threads after an interrupt; None: until they end."""
         self._plan, self._make_task, self._tick = plan, make_task, tick
-        self._patience = patience
+        self._patience = _PATIENCE if reads else None  # after an interrupt; None: until the others end
         self._count = len(plan)
         self._batch = max(1, min(self._count // (workers * _BATCHES_PER_WORKER), _LARGEST_BATCH))
-        self._starts = itertools.count(0, self._batch)
+        self._regions = _regions(self._count, self._batch, workers if reads else 1)
+        self._entering = itertools.count()
         self._taking = threading.Lock()
         self._stop = threading.Event()
         self._ask: Ask[T] | None = None
@@ -141,10 +162,11 @@ class _Job(Generic[T]):
         before = stop_retrying_at(self._stop)  # of a request that this one is a part of
         try:
             task = self._make_task()
+            region = self._regions[next(self._entering) % len(self._regions)]
             if self._ask is not None:
-                self._work_ahead(task, self._ask)
+                self._work_ahead(task, self._ask, region)
                 return
-            while batch := self._next_batch():
+            while batch := self._next_batch(region):
                 start, stop = batch
                 for ref in self._plan.refs(start, stop):
                     if self._stop.is_set():
@@ -161,8 +183,8 @@ class _Job(Generic[T]):
         """Let each thread ask for `count` parts before it works on the first of them."""
         self._ask, self._ahead = ask, count
 
-    def _work_ahead(self, task: Callable[[T], None], ask: Ask[T]) -> None:
-        with closing(asked_ahead(self._refs(), ask, self._ahead)) as parts:
+    def _work_ahead(self, task: Callable[[T], None], ask: Ask[T], region: _Region) -> None:
+        with closing(asked_ahead(self._refs(region), ask, self._ahead)) as parts:
             for ref, context in parts:
                 if self._stop.is_set():
                     return
@@ -171,16 +193,20 @@ class _Job(Generic[T]):
                 if self._tick is not None:
                     self._tick(1)
 
-    def _refs(self) -> Iterator[T]:
-        while batch := self._next_batch():
+    def _refs(self, region: _Region) -> Iterator[T]:
+        while batch := self._next_batch(region):
             yield from self._plan.refs(*batch)
 
-    def _next_batch(self) -> tuple[int, int] | None:
+    def _next_batch(self, region: _Region) -> tuple[int, int] | None:
+        """Take a batch out of a region, where that is done out of the one with the most left."""
         if self._stop.is_set():
             return None
         with self._taking:
-            start = next(self._starts)
-        return (start, min(start + self._batch, self._count)) if start < self._count else None
+            if region.start >= region.stop:
+                region = max(self._regions, key=lambda one: one.stop - one.start)
+            start = region.start
+            region.start = min(start + self._batch, region.stop)
+            return (start, region.start) if start < region.stop else None
 
     def start(self, threads: list[threading.Thread], count: int) -> None:
         """Start up to `count` threads that do the same, known to `wait`."""
