@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,10 @@ def test_each_part_is_done_once(count: int, workers: int, reads: bool) -> None:
     assert sum(ticks) == count
 
 
-def test_threads_that_read_are_far_from_each_other() -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_threads_that_read_are_far_from_each_other(ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each in a part of the array that no other one works in: they share no page of it for the most time."""
+    monkeypatch.setattr("precomp.engine.workers.threads_for", lambda _: 2)
     places: dict[int, list[int]] = {}
     meeting = threading.Barrier(2)
 
@@ -143,7 +146,10 @@ def test_threads_that_read_are_far_from_each_other() -> None:
 
         return task
 
-    for_each(Listed(range(160)), make_task, 2, reads=True)
+    if ahead:
+        for_each(Listed(range(160)), make_task, 10, reads=True, ask=lambda _: nullcontext())
+    else:
+        for_each(Listed(range(160)), make_task, 2, reads=True)
     first, second = sorted(places.values())
     assert first == list(range(80))
     assert second == list(range(80, 160))

@@ -75,9 +75,9 @@ def for_each(
             if tick is not None:
                 tick(1)
         return
-    job = _Job(plan, make_task, workers, tick, reads)
+    requests, workers = workers, workers if ask is None else threads_for(workers)
+    job = _Job(plan, make_task, requests, workers if reads else 1, tick, reads)
     if ask is not None:
-        requests, workers = workers, threads_for(workers)
         job.ask_ahead(ask, -(-requests // workers))
     threads: list[threading.Thread] = []
     try:
@@ -110,14 +110,14 @@ class _Region:
     stop: int
 
 
-def _regions(count: int, batch: int, threads: int) -> list[_Region]:
-    """Cut the parts into one region for each thread, of whole batches.
+def _regions(count: int, batch: int, regions: int) -> list[_Region]:
+    """Cut the parts into one region for each thread that reads, of whole batches.
 
     Neighbours lie in the same large pages of new memory. Where two threads come to such a page at once, the
     system clears it for both, and throws one away.
     """
-    each = max(1, count // batch // threads) * batch
-    starts = [number * each for number in range(threads) if number * each < count]
+    each = max(1, count // batch // regions) * batch
+    starts = [number * each for number in range(regions) if number * each < count]
     return [_Region(*ends) for ends in itertools.pairwise([*starts, count])]
 
 
@@ -128,15 +128,17 @@ class _Job(Generic[T]):
         self,
         plan: Parts[T],
         make_task: Callable[[], Callable[[T], None]],
-        workers: int,
+        requests: int,
+        regions: int,
         tick: Callable[[int], object] | None,
         reads: bool,
     ) -> None:
+        """`requests`: how many parts are in hand at once; `regions`: in how many of the plan to begin."""
         self._plan, self._make_task, self._tick = plan, make_task, tick
         self._patience = _PATIENCE if reads else None  # after an interrupt; None: until the others end
         self._count = len(plan)
-        self._batch = max(1, min(self._count // (workers * _BATCHES_PER_WORKER), _LARGEST_BATCH))
-        self._regions = _regions(self._count, self._batch, workers if reads else 1)
+        self._batch = max(1, min(self._count // (requests * _BATCHES_PER_WORKER), _LARGEST_BATCH))
+        self._regions = _regions(self._count, self._batch, regions)
         self._entering = itertools.count()
         self._taking = threading.Lock()
         self._stop = threading.Event()
