@@ -5,6 +5,7 @@ fork and a worker can never wait for its own pool. The caller's thread works too
 """
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -12,10 +13,10 @@ from typing import Generic, Protocol, TypeVar
 
 import attrs
 
-from precomp.engine.ahead import Ask, asked_ahead, threads_for
+from precomp.engine.ahead import Ask, asked_ahead
 from precomp.retry import stop_retrying_at
 
-__all__ = ["Listed", "Parts", "for_each"]
+__all__ = ["Listed", "Parts", "cores", "for_each", "threads_for"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -27,6 +28,22 @@ _PATIENCE = 1.0  # seconds
 _CALLER_WORKS = (
     4  # threads; of more, those of stores with latency, the caller only waits, so that it hears Ctrl-C
 )
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on this platform
+        return os.cpu_count() or 1
+
+
+def threads_for(requests: int) -> int:
+    """Return how many threads keep so many requests under way.
+
+    No more than there are cores for, and so few that each has a request ahead of the one it works on.
+    """
+    return min(requests, cores(), max(2, requests // 2))
 
 
 class Parts(Protocol[T_co]):

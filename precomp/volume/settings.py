@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, overload
 import attrs
 import numpy as np
 
+from precomp.engine.workers import cores
 from precomp.errors import ArgumentError
 from precomp.hookspecs import ProtocolPlugin
 from precomp.plugins import Registry
@@ -196,14 +197,6 @@ def cache_control(cdn_cache: CdnCache) -> str:
     if cdn_cache is False:
         return "no-cache"
     return f"max-age={_MAX_AGE if cdn_cache is True else cdn_cache}"
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this platform
-        return os.cpu_count() or 1
 
 
 def worker_count(parallel: Parallel, wanted: int | None) -> int:

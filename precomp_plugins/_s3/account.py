@@ -29,6 +29,7 @@ from precomp.errors import ConfigError, CredentialsError
 from precomp.retry import TransientError
 from precomp_plugins._wire.certificates import trusted
 from precomp_plugins._wire.endpoint import USER_IN_IT
+from precomp_plugins._wire.hosts import host_header
 
 if TYPE_CHECKING:
     from precomp_plugins.s3 import S3Options
@@ -37,7 +38,6 @@ __all__ = ["Account", "Address", "open_account"]
 
 _REGION = "us-east-1"  # boto3's own where nothing is said
 _PROBE = "k"
-_PORTS = {"http": 80, "https": 443}
 _EXPRESS = "--x-s3"
 
 
@@ -164,17 +164,11 @@ class Account:
             url = urlsplit(caught.url)
         finally:
             client.meta.events.unregister("before-send.s3", _catch)
-        # As it is written in the header Host, which the signature covers.
-        port = "" if url.port in (None, _PORTS[url.scheme]) else f":{url.port}"
-        host = f"{_bracketed(url.hostname or '')}{port}"
+        host = host_header(f"{url.scheme}://{url.netloc}")  # which the signature covers
         folder = url.path.removesuffix(f"/{_PROBE}")
         virtual = not folder.endswith(f"/{self.bucket}")
         folder = folder if virtual else folder.removesuffix(f"/{self.bucket}")
         return Address(f"{url.scheme}://{host}{folder}", virtual, self.region)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _stay(context: dict[str, Any], **_: Any) -> None:

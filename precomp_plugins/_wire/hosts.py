@@ -15,7 +15,7 @@ from urllib3.util import Url
 from precomp.retry import Limits
 from precomp_plugins._wire.proxies import proxy_login
 
-__all__ = ["Body", "Host"]
+__all__ = ["Body", "Host", "host_header"]
 
 Body: TypeAlias = Sequence[bytes | memoryview] | None
 """What is sent with a request, in parts of bytes."""
@@ -33,8 +33,7 @@ class Host:
     def __init__(self, origin: str, proxy: str | None, context: ssl.SSLContext | None) -> None:
         address = urllib3.util.parse_url(origin)
         self._context, self._address = context, address
-        port = "" if address.port in (None, _PORTS.get(address.scheme or "")) else f":{address.port}"
-        lines = {"Host": f"{address.host}{port}"}
+        lines = {"Host": host_header(origin)}
         self._proxy: urllib3.ProxyManager | None = None  # for what it knows; it makes no connection
         if proxy is not None:
             login = proxy_login(proxy)
@@ -42,7 +41,7 @@ class Host:
         self._forwards = self._proxy is not None and address.scheme == "http"
         if self._proxy is not None and self._forwards:
             lines.update(self._proxy.proxy_headers)
-        whole = f"{address.scheme}://{address.host}{port}"
+        whole = f"{address.scheme}://{lines['Host']}"
         self._front = whole if self._forwards else ""  # such a proxy wants to see the whole address
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         trips = _TLS_TRIPS if address.scheme == "https" else 1
@@ -130,6 +129,13 @@ class Host:
         if address.scheme == "https":
             return HTTPSConnection(host, port, timeout=timeout, ssl_context=self._context)
         return HTTPConnection(host, port, timeout=timeout)
+
+
+def host_header(url: str) -> str:
+    """Return what the header Host says for a URL: in lower case, with the port unless it is the usual one."""
+    address = urllib3.util.parse_url(url)
+    usual = address.port in (None, _PORTS.get(address.scheme or ""))
+    return f"{address.host}" if usual else f"{address.host}:{address.port}"
 
 
 def _bare(address: Url) -> str:

@@ -70,13 +70,6 @@ class Received:
         pieces = list(self._pieces(most))
         return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
-    def count(self) -> int:
-        """Return how long the rest of the body is, by reading it."""
-        size = 0
-        while piece := self.read(_ROOM):
-            size += len(piece)
-        return size
-
     def _pieces(self, most: int | None) -> Iterator[memoryview]:
         odd, left = self._odd, most
         while left is None or left > 0:
@@ -204,11 +197,12 @@ def _status(line: str) -> int | None:
 
 def _headers(text: str) -> dict[str, str] | None:
     """Return what the lines say, by names in lower case; None where there is a line that says nothing."""
-    lines = text.split("\r\n") if text else []
-    ends = len(lines) - 1 if lines else 0
-    if text.count("\n") != ends or text.count("\r") != ends:
-        return None
     headers: dict[str, str] = {}
+    if not text:
+        return headers
+    lines = text.split("\r\n")
+    if not text.count("\n") == text.count("\r") == len(lines) - 1:
+        return None
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or " " in name or "\t" in name:
