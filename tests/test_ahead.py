@@ -333,6 +333,9 @@ def test_chunks_that_are_missing_or_broken(tmp_path: Path) -> None:
             vol[:, :, :]
         vol.fill_missing = True
         voxels[16:32, 16:32, 16:32] = 0
+        web.seen.clear()
+        assert (vol[15:28, 23:36, 25:38] == 0).all()  # a part of it
+        assert len(web.seen) == 1
         assert (vol[:, :, :] == voxels).all()
         web.answers["/layer/1_1_1/29-45_21-37_23-39"] = (403, b"not you")
         with pytest.raises(CredentialsError, match="29-45_21-37_23-39"):

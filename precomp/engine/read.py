@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from precomp.engine.ahead import Ask
 from precomp.engine.cache import ChunkCache
 from precomp.engine.decode import LARGEST, ChunkDecoder
-from precomp.engine.fetch import ChunkFetcher
+from precomp.engine.fetch import ChunkFetcher, Wanted
 from precomp.engine.objects import Objects
 from precomp.engine.rows import copy_rows
 from precomp.engine.scratch import Scratch
@@ -18,7 +18,7 @@ from precomp.engine.takers import Taker
 from precomp.engine.window import window_of
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, TooLargeError
 from precomp.grid import ChunkRef
-from precomp.interfaces import Blob, ChunkSpec, Codec, Layout
+from precomp.interfaces import Blob, ChunkSpec, Codec
 
 __all__ = ["ChunkReader"]
 
@@ -97,7 +97,7 @@ class ChunkReader:
                     if parts is not None and read_into(key, layout.size, parts):
                         window.paste([memory for _, memory in parts], target)
                         return
-                if not self._paste(ref, spec, layout, channels, whole and all_channels, target):
+                if not self._paste(Wanted(ref, spec, layout, channels, whole and all_channels, target)):
                     target[...] = self.missing(key, fill)
             except TooLargeError:
                 raise
@@ -109,6 +109,7 @@ class ChunkReader:
     def asker(self, out: NDArray[Any], channels: slice) -> Ask[ChunkRef] | None:
         """Return what asks for a chunk before `paster`'s function reads it; None where threads do better."""
         fetcher, caching, all_channels = self._fetcher, self.keeps, channels == self._all
+        known = self.decoder.known
         if not fetcher.asks:
             return None
 
@@ -116,7 +117,7 @@ class ChunkReader:
             if caching and self._cache.get(self._cached_as(ref)) is not None:
                 return None
             whole = caching or (ref.whole and all_channels)
-            return fetcher.ask(ref, channels, whole, out[ref.target])
+            return fetcher.ask(Wanted(ref, *known(ref.shape), channels, whole, out[ref.target]))
 
         return ask_for
 
@@ -170,27 +171,21 @@ class ChunkReader:
             return None
         return np.frombuffer(memory, layout.dtype).reshape(starts.shape).astype(spec.dtype)
 
-    def _paste(
-        self,
-        ref: ChunkRef,
-        spec: ChunkSpec,
-        layout: Layout | None,
-        channels: slice,
-        whole: bool,
-        target: NDArray[Any],
-    ) -> bool:
-        """Write the wanted voxels of a chunk into `target`, however it is stored; False: it is absent."""
+    def _paste(self, wanted: Wanted) -> bool:
+        """Write the wanted voxels of a chunk to where they go, however it is stored; False: it is absent."""
+        ref, spec, layout, channels, _, target = wanted
         box = (*ref.source, channels)
         if self._cache.limit:
             chunk = self._cached(ref, spec)
             if chunk is not None:
                 copy_rows(target, chunk[box])
             return chunk is not None
-        parts = self._fetcher.parts(ref, spec, layout, channels, whole, target)
+        parts = self._fetcher.parts(wanted)
         if parts is not None:
             window, blobs = parts
-            window.paste([blob.data for blob in blobs], target)
-            return True
+            if blobs is not None:
+                window.paste([blob.data for blob in blobs], target)
+            return blobs is not None
         blob = self._fetcher.all_of(ref.key, spec, layout)
         if blob is None:
             return False
