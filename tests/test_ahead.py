@@ -230,8 +230,8 @@ def test_a_host_that_was_near_is_not_waited_for_long(
     connections = near(server)
     host, patience = connections._hosts[server.url], list[float]()
 
-    def gone(limits: Limits) -> Any:
-        patience.append(limits.timeout)
+    def gone(timeout: float) -> Any:
+        patience.append(timeout)
         raise TimeoutError("nothing came")
 
     monkeypatch.setattr(host, "_made", gone)

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from urllib3.connection import HTTPConnection
-
 from precomp_plugins._wire.hosts import Host
+from precomp_plugins._wire.line import Line
 
 __all__ = ["Sent", "claim"]
 
@@ -24,10 +23,10 @@ class _Request(NamedTuple):
 class Sent:
     """A request that was sent. As a context it serves the first one of this thread that is the same.
 
-    Where none is the same, or nobody enters the context, the connection is closed.
+    Where none is the same, or nobody enters the context, the line is closed.
     """
 
-    __slots__ = ("_before", "_connection", "_host", "_request")
+    __slots__ = ("_before", "_host", "_line", "_request")
 
     def __init__(
         self,
@@ -36,12 +35,12 @@ class Sent:
         url: str,
         headers: Mapping[str, str],
         host: Host,
-        connection: HTTPConnection,
+        line: Line,
     ) -> None:
         """`owner` is who sent it."""
         self._request = _Request(owner, method, url, headers)
         self._host = host
-        self._connection: HTTPConnection | None = connection
+        self._line: Line | None = line
         self._before: Sent | None = None
 
     def __enter__(self) -> Self:
@@ -59,22 +58,20 @@ class Sent:
         self._close()
 
     def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
-    def claimed(self, request: _Request) -> tuple[Host, HTTPConnection] | None:
-        """Return host and connection that the answer comes by, if the request is this one; only once."""
-        connection = self._connection
-        if connection is None or request != self._request:
+    def claimed(self, request: _Request) -> tuple[Host, Line] | None:
+        """Return host and line that the answer comes by, if the request is this one; only once."""
+        line = self._line
+        if line is None or request != self._request:
             return None
-        self._connection = None
-        return self._host, connection
+        self._line = None
+        return self._host, line
 
 
-def claim(
-    owner: object, method: str, url: str, headers: Mapping[str, str]
-) -> tuple[Host, HTTPConnection] | None:
-    """Return host and connection that the answer to this request comes by, where it was sent before."""
+def claim(owner: object, method: str, url: str, headers: Mapping[str, str]) -> tuple[Host, Line] | None:
+    """Return host and line that the answer to this request comes by, where it was sent before."""
     sent: Sent | None = getattr(_of_thread, "sent", None)
     return None if sent is None else sent.claimed(_Request(owner, method, url, headers))

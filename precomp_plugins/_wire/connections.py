@@ -69,18 +69,18 @@ class Connections:
             if sent is None:
                 origin, target = _split(url)
                 host = self._hosts.get(origin) or self._found(origin)
-                connection = host.take(limits)
+                line = host.take(limits)
             else:
-                host, connection = sent
-                host.keep_to(connection, limits)
+                host, line = sent
+                line.keep_to(limits)
             try:
                 if sent is None:
                     head = host.head(method, target, headers if seal is None else seal(headers), body)
-                    received = _exchanged(connection.sock, method, head, body, limits)
+                    received = _exchanged(line.sock, method, head, body, limits)
                 else:
-                    received = receive(connection.sock, method, limits)
+                    received = receive(line.sock, method, limits)
             except BaseException:
-                connection.close()
+                line.close()
                 raise
         except PrecompError:  # of the proxy or the certificates; it is an OSError, too
             raise
@@ -88,7 +88,7 @@ class Connections:
             raise failed(error) from error
 
         def done() -> None:
-            host.give_back(connection, whole=received.is_over)
+            host.give_back(line, whole=received.is_over)
 
         return Answer(url, received, failed, done)
 
@@ -104,23 +104,22 @@ class Connections:
         host = self._hosts.get(origin)
         if host is None or not host.is_near:
             return None
-        # One that is near answers at once, and for one that does not any more `send` has all its time.
-        soon = Limits(min(limits.timeout, _NEAR_TIMEOUT), limits.until)
         try:
-            connection = host.take(soon)
+            # One that is near answers at once, and for one that does not any more `send` has all its time.
+            line = host.take(limits, _NEAR_TIMEOUT)
         except (PrecompError, HTTPError, *FAILURES):
             host.doubt()
             return None
         try:
             head = host.head("GET", target, headers if seal is None else seal(headers), None)
-            connection.sock.sendall(head)
+            line.sock.sendall(head)
         except (PrecompError, TransientError, HTTPError, *FAILURES):
-            connection.close()
+            line.close()
             return None
         except BaseException:
-            connection.close()
+            line.close()
             raise
-        return Sent(self, "GET", url, headers, host, connection)
+        return Sent(self, "GET", url, headers, host, line)
 
     def is_near(self, url: str) -> bool:
         """Whether the host of `url` is known, and so near that `ask` sends something."""

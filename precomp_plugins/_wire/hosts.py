@@ -5,6 +5,7 @@ import ssl
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import urllib3
@@ -13,6 +14,7 @@ from urllib3.exceptions import LocationValueError
 from urllib3.util import Url
 
 from precomp.retry import Limits
+from precomp_plugins._wire.line import Line
 from precomp_plugins._wire.proxies import proxy_login
 
 __all__ = ["Body", "Host", "host_header"]
@@ -46,13 +48,13 @@ class Host:
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         trips = _TLS_TRIPS if address.scheme == "https" else 1
         self._near, self._connecting = _NEAR * trips, math.inf  # seconds; the least that it has taken
-        self._idle: list[HTTPConnection] = []  # no thread comes in between in its pop and its append
+        self._idle: list[Line] = []  # no thread comes in between in its pop and its append
         weakref.finalize(self, _close, self._idle)
 
     def head(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> bytes:
         """Return the head of a request."""
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
-        if "user-agent" not in map(str.lower, headers):
+        if not _has_agent(tuple(headers)):
             lines.append(_AGENT)
         if body is not None:
             lines.append(f"Content-Length: {sum(map(len, body))}\r\n")
@@ -61,30 +63,31 @@ class Host:
             raise LocationValueError("a header or the address has characters that it may not have")
         return text.encode()
 
-    def take(self, limits: Limits) -> HTTPConnection:
-        """Return a connection that nobody else uses, and that waits as long for a byte as `limits` say."""
+    def take(self, limits: Limits, connecting: float | None = None) -> Line:
+        """Return a line that nobody else uses, and that waits as long for a byte as `limits` say.
+
+        A new one is given `connecting` seconds to be made; None: as long as for a byte.
+        """
         while self._idle:
             try:
-                connection = self._idle.pop()
+                line = self._idle.pop()
             except IndexError:  # another thread was quicker
                 break
-            if connection.is_connected:  # as far as is known here
-                self.keep_to(connection, limits)
-                return connection
-            connection.close()
-        connection, start = self._made(limits), time.monotonic()
+            if line.is_idle:
+                line.keep_to(limits)
+                return line
+            line.close()
+        connection = self._made(limits.timeout if connecting is None else min(limits.timeout, connecting))
+        start = time.monotonic()
         try:
             connection.connect()
         except BaseException:
             connection.close()
             raise
         self._connecting = min(self._connecting, time.monotonic() - start)
-        return connection
-
-    def keep_to(self, connection: HTTPConnection, limits: Limits) -> None:
-        """Let a connection wait as long for a byte as `limits` say."""
-        if connection.sock.gettimeout() != limits.timeout:
-            connection.sock.settimeout(limits.timeout)
+        line = Line(connection)
+        line.keep_to(limits)
+        return line
 
     @property
     def is_near(self) -> bool:
@@ -99,23 +102,23 @@ class Host:
         """Take the host for far, until a connection shows how near it is."""
         self._connecting = math.inf
 
-    def give_back(self, connection: HTTPConnection, *, whole: bool) -> None:
-        """Keep a connection for the next request where the `whole` answer was read, else close it."""
+    def give_back(self, line: Line, *, whole: bool) -> None:
+        """Keep a line for the next request where the `whole` answer was read, else close it."""
         if whole and len(self._idle) < _KEPT:
-            self._idle.append(connection)
+            self._idle.append(line)
         else:
-            connection.close()
+            line.close()
 
-    def _made(self, limits: Limits) -> HTTPConnection:
+    def _made(self, timeout: float) -> HTTPConnection:
         if self._proxy is None:
-            return self._to(self._address, limits)
+            return self._to(self._address, timeout)
         proxy = urllib3.util.parse_url(str(self._proxy.proxy))
         if self._forwards:
-            return self._to(proxy, limits)
+            return self._to(proxy, timeout)
         tunnel = HTTPSConnection(
             _bare(proxy),
             proxy.port,
-            timeout=limits.timeout,
+            timeout=timeout,
             ssl_context=self._context,
             proxy=proxy,
             proxy_config=self._proxy.proxy_config,
@@ -124,11 +127,16 @@ class Host:
         tunnel.set_tunnel(self._address.host or "", port, self._proxy.proxy_headers, proxy.scheme or "http")
         return tunnel
 
-    def _to(self, address: Url, limits: Limits) -> HTTPConnection:
-        host, port, timeout = _bare(address), address.port, limits.timeout
+    def _to(self, address: Url, timeout: float) -> HTTPConnection:
+        host, port = _bare(address), address.port
         if address.scheme == "https":
             return HTTPSConnection(host, port, timeout=timeout, ssl_context=self._context)
         return HTTPConnection(host, port, timeout=timeout)
+
+
+@lru_cache(maxsize=64)  # nearly all requests have headers of the same names
+def _has_agent(names: tuple[str, ...]) -> bool:
+    return "user-agent" in map(str.lower, names)
 
 
 def host_header(url: str) -> str:
@@ -143,6 +151,6 @@ def _bare(address: Url) -> str:
     return (address.host or "").strip("[]")
 
 
-def _close(idle: list[HTTPConnection]) -> None:
+def _close(idle: list[Line]) -> None:
     while idle:
         idle.pop().close()

@@ -8,6 +8,7 @@ chunks, up to the end of the connection, of an older HTTP, `http.client` reads.
 import io
 import time
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
@@ -23,6 +24,7 @@ FAILURES = (OSError, HTTPException)
 _HEAD = 2**14  # bytes; of a longer one http.client is asked, which has a limit too
 _ROOM = 2**26  # bytes; what is announced may never come, so that more room is made only once this is full
 _PIECE = 2**17  # bytes; at most so much is taken from http.client at a time
+_NOTHING = memoryview(b"")
 _BODILESS = frozenset({204, 304})
 
 
@@ -64,9 +66,12 @@ class Received:
         That is less where the connection ends too soon. Raises TransientError where the time is over, and
         FAILURES.
         """
-        wanted = self._left if most is None else min(self._left, most)
-        if self._odd is None and wanted <= _ROOM:
-            return self._filled(wanted)
+        if self._odd is None:
+            wanted = self._left if most is None or most > self._left else most
+            if not wanted:
+                return _NOTHING
+            if wanted <= _ROOM:
+                return self._filled(wanted)
         pieces = list(self._pieces(most))
         return pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
 
@@ -186,6 +191,7 @@ class _Resumed(io.RawIOBase):
         return count
 
 
+@lru_cache(maxsize=64)
 def _status(line: str) -> int | None:
     digits = line[9:12]
     plain = (
@@ -204,12 +210,20 @@ def _headers(text: str) -> dict[str, str] | None:
     if not text.count("\n") == text.count("\r") == len(lines) - 1:
         return None
     for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or " " in name or "\t" in name:
+        header = _header(line)
+        if header is None:
             return None
-        name, value = name.lower(), value.strip(" \t")
+        name, value = header
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+@lru_cache(maxsize=256)  # from one answer to the next most lines are the same
+def _header(line: str) -> tuple[str, str] | None:
+    name, colon, value = line.partition(":")
+    if not colon or not name or " " in name or "\t" in name:
+        return None
+    return name.lower(), value.strip(" \t")
 
 
 def _length(text: str) -> int:
