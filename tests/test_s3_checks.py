@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -81,30 +82,35 @@ def test_the_signature_of_amazons_own_example() -> None:
 
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
 NAMES = st.sampled_from(["range", "if-match", "content-type", "cache-control", CRC32C, "x-amz-meta-a-b"])
+KEYS = st.builds(
+    SimpleNamespace,
+    access_key=st.sampled_from(["KEY", "OTHER"]),
+    secret_key=st.sampled_from(["secret/of+us", "another"]),
+    token=st.none() | st.text("abc/+=", min_size=1),
+)
 
 
 @given(
     method=st.sampled_from(["GET", "PUT", "HEAD"]),
     key=st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20),
-    headers=st.dictionaries(NAMES, TEXT),
-    token=st.none() | st.text("abc/+=", min_size=1),
+    sent=st.lists(
+        st.tuples(KEYS, st.dictionaries(NAMES, TEXT), st.binary(max_size=9) | st.none()),
+        min_size=1,
+        max_size=3,
+    ),
     region=st.sampled_from(["us-east-1", "eu-central-1"]),
     days=st.lists(st.integers(0, 40_000), min_size=1, max_size=3),
-    body=st.binary(max_size=9) | st.none(),
 )
 def test_signatures_are_those_of_boto3(
     method: str,
     key: str,
-    headers: dict[str, str],
-    token: str | None,
+    sent: list[tuple[SimpleNamespace, dict[str, str], bytes | None]],
     region: str,
     days: list[int],
-    body: bytes | None,
 ) -> None:
-    keys = SimpleNamespace(access_key="KEY", secret_key="secret/of+us", token=token)
     signer = Signer("b.example.org:8333", region, lambda: keys)
     path = f"/b/{quote(key, safe='/~')}"
-    for day in days:
+    for day, (keys, headers, body) in itertools.product(days, sent):
         covered = UNSIGNED if body is None else hashlib.sha256(body).hexdigest()
         found = signer.signed(method, path, headers, covered, day * 86400.0)
         assert found["Authorization"] == by_boto3(keys, region, method, path, headers, covered, found)

@@ -2,7 +2,7 @@
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,7 @@ import botocore.exceptions
 import botocore.session
 from botocore import UNSIGNED
 from botocore.config import Config
-from botocore.credentials import RefreshableCredentials
+from botocore.credentials import Credentials, RefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     CredentialRetrievalError,
@@ -89,6 +89,13 @@ class Account:
     def refreshes(self) -> bool:
         """Whether boto3 gets other credentials where these have ended."""
         return isinstance(self.session.get_credentials(), RefreshableCredentials)
+
+    def signing(self) -> Callable[[], Any]:
+        """Return what gives the credentials as they are at the time; see `current`."""
+        if type(self.session.get_credentials()) is not Credentials:
+            return self.current
+        found = self.current()  # which never change
+        return lambda: found
 
     def current(self) -> Any:
         """Return the credentials as they are now, refreshed if need be: access_key, secret_key, token.

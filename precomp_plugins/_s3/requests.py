@@ -57,7 +57,7 @@ class ObjectRequests:
         self._common = {"x-amz-request-payer": payer} if payer else {}
         self._signer: Signer | None = None
         if account.origin is not None:
-            self._signer = Signer(endpoint.netloc, address.region, account.current)
+            self._signer = Signer(endpoint.netloc, address.region, account.signing())
         self.checks = True
 
     def get(

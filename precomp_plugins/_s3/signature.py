@@ -24,30 +24,44 @@ class _Key(NamedTuple):
     key: bytes
 
 
-class _Made(NamedTuple):
-    """What signs requests that differ in their methods and paths only, within a second.
+class _Moment(NamedTuple):
+    """What signs requests within a second.
 
     Attributes:
         second: of their time.
-        headers: that are given.
-        body: the hash of their body.
         credentials: that sign.
-        covered: headers to send.
-        lines: the end of a canonical request, behind its path.
+        date: as a header has it.
         scope: what is signed, up to the request's hash.
-        authorization: the header, up to the signature.
+        authorization: the header, up to the names of what is signed.
         key: that signs.
     """
 
     second: int
-    headers: Mapping[str, str]
-    body: str
     credentials: Any
-    covered: Mapping[str, str]
-    lines: str
+    date: str
     scope: str
     authorization: str
     key: bytes
+
+
+class _Made(NamedTuple):
+    """What is signed of requests that differ in their methods and paths only.
+
+    Attributes:
+        moment: of their time.
+        headers: that are given.
+        body: the hash of their body.
+        covered: headers to send.
+        lines: the end of a canonical request, behind its path.
+        authorization: the header, up to the signature.
+    """
+
+    moment: _Moment
+    headers: Mapping[str, str]
+    body: str
+    covered: Mapping[str, str]
+    lines: str
+    authorization: str
 
 
 class Signer:
@@ -56,6 +70,7 @@ class Signer:
     def __init__(self, host: str, region: str, credentials: Callable[[], Any]) -> None:
         """`credentials` returns those of now: access_key, secret_key and token (None where there is none)."""
         self._host, self._region, self._credentials = host, region, credentials
+        self._moment: _Moment | None = None
         self._last: _Made | None = None
         self._last_key = _Key("", "", b"")
 
@@ -71,37 +86,46 @@ class Signer:
             body: the SHA-256 of the body in hexadecimal, or UNSIGNED.
             now: seconds since 1970, the time of the request; None means the present.
         """
-        wanted = (int(time.time() if now is None else now), headers, body, self._credentials())
-        last = self._last
-        if last is None or last[: len(wanted)] != wanted:  # of chunks that are read it mostly is the same
-            self._last = last = self._made(*wanted)
+        second, found = int(time.time() if now is None else now), self._credentials()
+        moment, last = self._moment, self._last
+        if moment is None or moment.second != second or moment.credentials != found:
+            self._moment = moment = self._begun(second, found)
+        # Of chunks that are read the headers mostly are the same.
+        if last is None or last.moment is not moment or last.body != body or last.headers != headers:
+            self._last = last = self._made(moment, headers, body)
         request = f"{method}\n{path}\n\n{last.lines}"
-        text = f"{last.scope}{sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(last.key, text.encode(), "sha256").hex()
+        text = f"{moment.scope}{sha256(request.encode()).hexdigest()}"
+        signature = hmac.digest(moment.key, text.encode(), "sha256").hex()
         return {**last.covered, "Authorization": f"{last.authorization}{signature}"}
 
-    def _made(self, second: int, headers: Mapping[str, str], body: str, found: Any) -> _Made:
+    def _begun(self, second: int, found: Any) -> _Moment:
         date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
-        covered = {**headers, "host": self._host, "x-amz-content-sha256": body, "x-amz-date": date}
-        if found.token:
-            covered["x-amz-security-token"] = found.token
-        names = sorted(covered)
-        lines = "".join(f"{name}:{' '.join(covered[name].split())}\n" for name in names)
-        signed_names = ";".join(names)
-        del covered["host"]  # the connection sends it
         day = date[:8]
         scope = f"{day}/{self._region}/s3/aws4_request"
-        return _Made(
+        return _Moment(
             second,
+            found,
+            date,
+            f"AWS4-HMAC-SHA256\n{date}\n{scope}\n",
+            f"AWS4-HMAC-SHA256 Credential={found.access_key}/{scope}, SignedHeaders=",
+            self._key(found.secret_key, day),
+        )
+
+    def _made(self, moment: _Moment, headers: Mapping[str, str], body: str) -> _Made:
+        covered = {**headers, "host": self._host, "x-amz-content-sha256": body, "x-amz-date": moment.date}
+        if moment.credentials.token:
+            covered["x-amz-security-token"] = moment.credentials.token
+        names = sorted(covered)
+        lines = "".join([f"{name}:{_canonical(covered[name])}\n" for name in names])
+        signed_names = ";".join(names)
+        del covered["host"]  # the connection sends it
+        return _Made(
+            moment,
             dict(headers),
             body,
-            found,
             covered,
             f"{lines}\n{signed_names}\n{body}",
-            f"AWS4-HMAC-SHA256\n{date}\n{scope}\n",
-            f"AWS4-HMAC-SHA256 Credential={found.access_key}/{scope}, "
-            f"SignedHeaders={signed_names}, Signature=",
-            self._key(found.secret_key, day),
+            f"{moment.authorization}{signed_names}, Signature=",
         )
 
     def _key(self, secret: str, day: str) -> bytes:
@@ -112,3 +136,7 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._last_key = last = _Key(secret, day, key)
         return last.key
+
+
+def _canonical(value: str) -> str:
+    return " ".join(value.split()) if " " in value else value

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
@@ -265,6 +266,7 @@ class S3Store:
         )
 
 
+@lru_cache(maxsize=64)  # all chunks of a scale have the same
 def _is_header(text: str | None) -> bool:
     return text is None or (text.isascii() and text.isprintable())
 
