@@ -25,6 +25,7 @@ from precomp.errors import ChunkDecodeError, ConditionFailedError, CredentialsEr
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.retry import RetryPolicy
 from precomp_plugins._s3 import bucket
+from precomp_plugins._s3.signature import UNSIGNED
 
 DATA = bytes(range(256)) * 40
 STATUSES = [Fault.status(code) for code in (429, 500, 502, 503, 504)]
@@ -575,10 +576,26 @@ def test_an_expired_token_is_refreshed(proxy: FaultProxy, path: str, home: Path)
         store.get("x")
 
 
-def test_without_tls_the_content_is_signed(proxy: FaultProxy, path: str) -> None:
-    behind(proxy, path).put("x", Blob(DATA))
-    signed = proxy.requests[-1].headers["x-amz-content-sha256"]
-    assert signed == hashlib.sha256(DATA).hexdigest()
+def signed_content(proxy: FaultProxy, path: str, **options: Any) -> str:
+    """What the signature of an upload says of its content."""
+    behind(proxy, path, **options).put("x", Blob(DATA))
+    assert data_of(store_at(path).get("x")) == DATA
+    return proxy.requests[-1].headers["x-amz-content-sha256"]
+
+
+def test_without_tls_the_content_is_signed(
+    proxy: FaultProxy, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = hashlib.sha256(DATA).hexdigest()
+    elsewhere = f"http://0.0.0.0:{proxy.port}"  # which leads here, but not every such address does
+    assert signed_content(proxy, path, endpoint_url=elsewhere) == content
+    proxy.plan(Fault.status(501), match=lambda one: any(map(is_of_checksums, one.headers)))
+    assert signed_content(proxy, path) == content  # as no checksum guards it
+
+
+def test_on_one_machine_a_checksum_guards_the_content(proxy: FaultProxy, path: str) -> None:
+    assert signed_content(proxy, path) == UNSIGNED
+    assert any(map(is_of_checksums, proxy.requests[-1].headers))
 
 
 class Elsewhere(BaseHTTPRequestHandler):

@@ -14,6 +14,7 @@ from servers.http import CERTIFICATE, HttpServer
 
 from precomp.retry import Limits
 from precomp_plugins._wire.connections import Connections
+from precomp_plugins._wire.proxies import stays_here
 
 DATA = bytes(range(256)) * 999
 
@@ -151,3 +152,16 @@ def test_what_is_open_is_closed_with_the_store(root: Path) -> None:
         assert sock.fileno() >= 0
         del connections, kept
         assert sock.fileno() == -1
+
+
+def test_what_goes_by_a_proxy_does_not_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    ours = ["http://127.0.0.1:8333", "http://127.9.9.9", "http://localhost:8333/x", "http://[::1]:8333"]
+    others = ["http://0.0.0.0", "http://10.0.0.1", "http://localhost.example.org", "http://[fe80::1]"]
+    assert [stays_here(url) for url in ours + others] == [True] * 4 + [False] * 4
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.example.org:3128")
+    assert not any(map(stays_here, ours))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert stays_here(ours[0])
+    assert not stays_here(ours[2])

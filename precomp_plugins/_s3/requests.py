@@ -23,6 +23,7 @@ from precomp_plugins._wire.ahead import Sent
 from precomp_plugins._wire.checksum import crc32c
 from precomp_plugins._wire.connections import Connections
 from precomp_plugins._wire.headers import content_span, encoding_of
+from precomp_plugins._wire.proxies import stays_here
 
 __all__ = ["MARK", "ObjectRequests"]
 
@@ -31,6 +32,7 @@ MARK = "precomp-write"
 
 _BY_DEFAULT = "application/octet-stream"
 _NOTHING = sha256(b"").hexdigest()
+_CHECKSUM = "x-amz-checksum-crc32c"
 _PLAIN = {"Accept-Encoding": "identity"}  # else something on the way may pack it
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _MESSAGE = re.compile(r"<Message>(.*?)</Message>", re.DOTALL)
@@ -53,7 +55,8 @@ class ObjectRequests:
         self._bucket, self._connections = account.bucket, connections
         self._front = f"{endpoint.scheme}://{endpoint.netloc}"
         self._folder = folder if address.virtual else f"{folder}/{quote(account.bucket, safe='')}"
-        self._covers_bodies = endpoint.scheme == "http"  # TLS guards them, too
+        self._in_clear = endpoint.scheme == "http"
+        self._here = self._in_clear and stays_here(self._front)
         self._common = {"x-amz-request-payer": payer} if payer else {}
         self._signer: Signer | None = None
         if account.origin is not None:
@@ -125,7 +128,7 @@ class ObjectRequests:
             headers["if-match"] = condition.version
         checksum = crc32c(blob.data) if self.checks else None
         if checksum is not None:
-            headers["x-amz-checksum-crc32c"] = checksum
+            headers[_CHECKSUM] = checksum
         with self._answered(limits, "PUT", key, headers, memoryview(blob.data).cast("B")) as answer:
             answer.drain()
         version = answer.header("etag")
@@ -176,18 +179,20 @@ class ObjectRequests:
     ) -> Mapping[str, str]:
         """Return the headers with all that is sent beside them: the signature first of all."""
         if self._signer is not None:
-            headers = self._signer.signed(method, path, headers, self._digest(body))
+            covered = _NOTHING
+            if body is not None:
+                covered = sha256(body).hexdigest() if self._covers_body(headers) else UNSIGNED
+            headers = self._signer.signed(method, path, headers, covered)
         return {**_PLAIN, **headers}
 
-    def _digest(self, body: memoryview | None) -> str:
-        if body is None:
-            return _NOTHING
-        return sha256(body).hexdigest() if self._covers_bodies else UNSIGNED
+    def _covers_body(self, headers: Mapping[str, str]) -> bool:
+        """Whether the signature has to guard a body. TLS does, and a checksum where nobody is on the way."""
+        return self._in_clear and not (self._here and _CHECKSUM in headers)
 
 
 def _check(answer: wire.Answer, data: Buffer) -> None:
     """Compare a whole object with its checksum, where there is one. Raises Answer."""
-    expected, found = answer.header("x-amz-checksum-crc32c"), None
+    expected, found = answer.header(_CHECKSUM), None
     if expected is not None:
         found = crc32c(data)
     else:

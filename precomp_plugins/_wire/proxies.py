@@ -1,5 +1,6 @@
-"""Addresses of proxies, for urllib3."""
+"""The ways to hosts: addresses of proxies, for urllib3."""
 
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -8,7 +9,7 @@ import urllib3
 
 from precomp.errors import StoreError
 
-__all__ = ["environment_proxy", "proxy_address", "proxy_login"]
+__all__ = ["environment_proxy", "proxy_address", "proxy_login", "stays_here"]
 
 _METADATA = frozenset({"169.254.169.254", "metadata.google.internal", "metadata"})  # never behind a proxy
 
@@ -22,6 +23,20 @@ def environment_proxy(url: str) -> str | None:
     if proxy is None or host in _METADATA or proxy_bypass(parts.netloc):
         return None
     return proxy_address(proxy, "the environment variable HTTPS_PROXY, HTTP_PROXY or ALL_PROXY")
+
+
+def stays_here(url: str) -> bool:
+    """Whether a request to a URL does not leave this machine. Raises StoreError for a wrong proxy.
+
+    >>> stays_here("http://127.0.0.1:8333/a"), stays_here("http://[::1]"), stays_here("http://10.0.0.1:8333")
+    (True, True, False)
+    """
+    host = urlsplit(url).hostname or ""
+    try:
+        here = host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name, of which nobody knows where it leads
+        here = False
+    return here and environment_proxy(url) is None
 
 
 def proxy_address(text: str, source: str) -> str:
