@@ -214,6 +214,6 @@ def _size_of_all(header: str | None, wanted: ByteRange, got: int) -> int:
 
 
 def _blob(answer: wire.Answer, data: Buffer, size: int | None) -> Blob:
-    header = answer.header
+    header = answer.headers.get
     encoding = encoding_of(header("content-encoding"))
     return Blob(data, encoding, header("content-type"), header("cache-control"), header("etag"), size)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["UNSIGNED", "Signer"]
 
+_BLOCK = 64  # bytes, of SHA-256
 UNSIGNED = "UNSIGNED-PAYLOAD"
 """Stands for the hash of a body that the signature does not cover."""
 
@@ -33,7 +34,7 @@ class _Moment(NamedTuple):
         date: as a header has it.
         scope: what is signed, up to the request's hash.
         authorization: the header, up to the names of what is signed.
-        key: that signs.
+        pads: of the key that signs, see `_pads`.
     """
 
     second: int
@@ -41,7 +42,7 @@ class _Moment(NamedTuple):
     date: str
     scope: str
     authorization: str
-    key: bytes
+    pads: tuple[bytes, bytes]
 
 
 class _Made(NamedTuple):
@@ -95,7 +96,8 @@ class Signer:
             self._last = last = self._made(moment, headers, body)
         request = f"{method}\n{path}\n\n{last.lines}"
         text = f"{moment.scope}{sha256(request.encode()).hexdigest()}"
-        signature = hmac.digest(moment.key, text.encode(), "sha256").hex()
+        inner, outer = moment.pads
+        signature = sha256(outer + sha256(inner + text.encode()).digest()).hexdigest()
         return {**last.covered, "Authorization": f"{last.authorization}{signature}"}
 
     def _begun(self, second: int, found: Any) -> _Moment:
@@ -108,7 +110,7 @@ class Signer:
             date,
             f"AWS4-HMAC-SHA256\n{date}\n{scope}\n",
             f"AWS4-HMAC-SHA256 Credential={found.access_key}/{scope}, SignedHeaders=",
-            self._key(found.secret_key, day),
+            _pads(self._key(found.secret_key, day)),
         )
 
     def _made(self, moment: _Moment, headers: Mapping[str, str], body: str) -> _Made:
@@ -136,6 +138,15 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._last_key = last = _Key(secret, day, key)
         return last.key
+
+
+def _pads(key: bytes) -> tuple[bytes, bytes]:
+    """Return what HMAC (RFC 2104) puts before a text, and before the hash of both.
+
+    The module hmac lets another thread run in between, and takes four times as long.
+    """
+    block = key.ljust(_BLOCK, b"\0")
+    return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
 
 
 def _canonical(value: str) -> str:

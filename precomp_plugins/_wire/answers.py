@@ -91,6 +91,8 @@ class Answer:
 
     def drain(self) -> None:
         """Read what is left if it is little, so that the connection can be used again."""
+        if self.length == 0:  # as of most that need draining
+            return
         if (self.length or 0) <= _SMALL:
             with suppress(TransientError):  # the status has said all that matters
                 self.read(_SMALL)

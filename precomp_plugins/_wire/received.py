@@ -206,10 +206,7 @@ def _headers(text: str) -> dict[str, str] | None:
     headers: dict[str, str] = {}
     if not text:
         return headers
-    lines = text.split("\r\n")
-    if not text.count("\n") == text.count("\r") == len(lines) - 1:
-        return None
-    for line in lines:
+    for line in text.split("\r\n"):
         header = _header(line)
         if header is None:
             return None
@@ -221,13 +218,13 @@ def _headers(text: str) -> dict[str, str] | None:
 @lru_cache(maxsize=256)  # from one answer to the next most lines are the same
 def _header(line: str) -> tuple[str, str] | None:
     name, colon, value = line.partition(":")
-    if not colon or not name or " " in name or "\t" in name:
+    if not colon or not name or " " in name or "\t" in name or "\n" in line or "\r" in line:
         return None
     return name.lower(), value.strip(" \t")
 
 
 def _length(text: str) -> int:
-    first, *others = text.split(", ")
+    first, *others = text.split(", ") if "," in text else (text,)
     usable = first.isascii() and first.isdigit() and len(first) < 20
     if not usable or any(other != first for other in others):
         raise _BadAnswer(f"Content-Length: expected a number of bytes, found {text[:60]!r}")
