@@ -15,11 +15,13 @@ from shards import make_sharded, opened, shard_files, sharding, shardings
 from volumes import make, noise, parts
 
 from precomp import Bbox, CloudVolume
+from precomp.engine.paste import Paste
 from precomp.engine.shards.build import build
 from precomp.engine.shards.ids import Locator
 from precomp.engine.shards.index import Format
 from precomp.engine.write import ChunkWriter
 from precomp.errors import ChunkDecodeError, EmptyVolumeError, StoreError, TooLargeError, UnsupportedError
+from precomp.grid import ChunkRef
 from precomp.info import ShardingSpec
 from precomp.interfaces import Blob, ByteRange, Condition
 from precomp.memory import open_shared
@@ -288,6 +290,26 @@ def test_threads_share_the_parts_of_one_shard(tmp_path: Path, monkeypatch: pytes
     vol[:, :, 101:115] = 7
     voxels[:, :, 1:15] = 7
     np.testing.assert_array_equal(vol[...], voxels)
+
+
+def test_threads_that_read_a_shard_are_far_from_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where chunks have files of their own, though in a shard those of both lie in turns."""
+    form, size = sharding(5, data="gzip"), (64, 64, 32)  # the highest bit of a chunk's number is of its y
+    vol = make_sharded(tmp_path / "ds" / "a", form, size, parallel=2)
+    vol[...] = noise(vol.shape)
+    places: dict[int, set[int]] = {}
+    meeting, blob = threading.Barrier(2), Paste.blob
+
+    def together(paste: Paste, ref: ChunkRef, data: Blob) -> None:
+        meeting.wait(30)
+        places.setdefault(threading.get_ident(), set()).add(ref.target[2].start)
+        blob(paste, ref, data)
+
+    monkeypatch.setattr(Paste, "blob", together)
+    vol[...]
+    assert sorted(map(sorted, places.values())) == [[0], [16]]
 
 
 def test_a_chunk_that_is_missing_is_not_written_in_part(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Chunks of a sharded scale: those that lie close are read at once."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -64,7 +65,8 @@ class BatchReader:
         """Give each chunk of `plan` to `taker`. Raises as the function of ChunkReader.paster."""
         in_parts = self._in_parts and isinstance(taker, Paste)
         for start in range(0, len(plan), _AT_ONCE):
-            groups = self._store.by_shard(plan, start, start + _AT_ONCE)
+            places = self._regions(start, min(start + _AT_ONCE, len(plan)), workers)
+            groups = [group for place in places for group in self._store.by_shard(plan, *place)]
             found: list[_Run] = []
 
             def look_up(group: ShardGroup, found: list[_Run] = found) -> None:
@@ -79,6 +81,14 @@ class BatchReader:
             if self._store.is_near and workers > 1:
                 found = _shared(found, workers)
             for_each(Listed(found), lambda: self._reading(taker, tick), workers, reads=True)
+
+    def _regions(self, start: int, stop: int, workers: int) -> list[tuple[int, int]]:
+        """Cut chunks of a plan into one region for each thread, see precomp.engine.workers.
+
+        In a shard chunks of all regions may lie in turns. For a far one it is better to read them so.
+        """
+        count = workers if self._store.is_near and stop - start > _FEW else 1
+        return list(itertools.pairwise(start + (stop - start) * at // count for at in range(count + 1)))
 
     def _look_up(self, group: ShardGroup, taker: Taker, tick: Tick | None, in_parts: bool) -> Iterator[_Run]:
         """Find the chunks of one shard; what is missing is told at once."""
