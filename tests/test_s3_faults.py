@@ -598,6 +598,17 @@ def test_on_one_machine_a_checksum_guards_the_content(proxy: FaultProxy, path: s
     assert any(map(is_of_checksums, proxy.requests[-1].headers))
 
 
+def test_a_service_that_wants_all_content_signed_gets_it(proxy: FaultProxy, path: str) -> None:
+    body = b"<Error><Code>XAmzContentSHA256Mismatch</Code></Error>"
+    fault = Fault.status(400, body=body)
+    proxy.plan(fault, forever=True, match=lambda one: one.headers["x-amz-content-sha256"] == UNSIGNED)
+    store = behind(proxy, path)
+    for key in "xy":
+        store.put(key, Blob(DATA))
+        assert data_of(store_at(path).get(key)) == DATA
+    assert len(proxy.requests) == 3
+
+
 class Elsewhere(BaseHTTPRequestHandler):
     """A bucket in eu-west-1, which answers to nobody who signs for another region."""
 

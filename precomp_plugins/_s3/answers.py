@@ -5,7 +5,7 @@ from collections.abc import Callable
 from precomp.errors import CredentialsError, StoreError
 from precomp.retry import RETRIED_STATUS, TransientError
 
-__all__ = ["EXPIRED", "Answer", "judged"]
+__all__ = ["EXPIRED", "UNCOVERED", "Answer", "judged"]
 
 _ELSEWHERE = frozenset(
     {
@@ -19,11 +19,14 @@ _MOVED = frozenset({301, 307})
 EXPIRED = frozenset({"ExpiredToken", "RequestExpired", "TokenRefreshRequired"})
 """Codes of credentials that were right: a refreshed one may do."""
 
+UNCOVERED = "XAmzContentSHA256Mismatch"
+"""Code for a body that is not what the signature says of it, or of which that does not say enough."""
+
 # Codes with a status of 400 or 409 that do not tell that another try may mend it.
 _TRANSIENT = frozenset(
     {
         *("BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InternalError", "OperationAborted"),
-        *("RequestTimeout", "SlowDown", "ServiceUnavailable", "XAmzContentSHA256Mismatch"),
+        *("RequestTimeout", "SlowDown", "ServiceUnavailable", UNCOVERED),
     }
 )
 _REFUSED = frozenset({"InvalidToken", "InvalidAccessKeyId", "SignatureDoesNotMatch", *EXPIRED})

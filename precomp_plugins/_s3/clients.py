@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from precomp.errors import PrecompError
 from precomp.retry import Limits, RetryPolicy
 from precomp_plugins._s3.account import Account, Address, open_account
-from precomp_plugins._s3.answers import EXPIRED, Answer
+from precomp_plugins._s3.answers import EXPIRED, UNCOVERED, Answer
 from precomp_plugins._s3.boto import BotoRequests
 from precomp_plugins._s3.requests import ObjectRequests
 from precomp_plugins._wire.connections import Connections
@@ -74,6 +74,9 @@ class Clients:
             return before != self._refused  # by then others may have been given
         if self.objects.checks and _may_mean_checksums(answer):
             self.objects.checks = False  # not all services that speak S3 know of them
+            return True
+        if answer.code == UNCOVERED and not self.objects.covers:
+            self.objects.covers = True  # not all of them take bodies that signatures do not cover
             return True
         if answer.is_elsewhere:
             try:

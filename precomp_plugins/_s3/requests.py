@@ -44,6 +44,7 @@ class ObjectRequests:
 
     Attributes:
         checks: whether checksums are sent and asked for, which not all compatible services understand.
+        covers: whether signatures cover all bodies, and not only those that need it.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class ObjectRequests:
         self._signer: Signer | None = None
         if account.origin is not None:
             self._signer = Signer(endpoint.netloc, address.region, account.signing())
-        self.checks = True
+        self.checks, self.covers = True, False
 
     def get(
         self,
@@ -187,7 +188,7 @@ class ObjectRequests:
 
     def _covers_body(self, headers: Mapping[str, str]) -> bool:
         """Whether the signature has to guard a body. TLS does, and a checksum where nobody is on the way."""
-        return self._in_clear and not (self._here and _CHECKSUM in headers)
+        return self.covers or (self._in_clear and not (self._here and _CHECKSUM in headers))
 
 
 def _check(answer: wire.Answer, data: Buffer) -> None:
