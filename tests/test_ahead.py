@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from faults import Fault, FaultProxy
 from hypothesis import given
 from hypothesis import strategies as st
 from servers.gs import gs_server
@@ -76,6 +77,48 @@ def test_each_part_comes_in_turn_with_its_context(
     assert counts["most"] <= count
     assert counts["asked"] == 0  # each was left, be it used or not
     assert {one.entered for one in every.values()} <= {1}
+
+
+class Late(Asked):
+    """A context that tells whether its answer is here; those that were left are kept in `left`."""
+
+    def __init__(self, counts: Counter[str], part: int, here: bool) -> None:
+        super().__init__(counts, part)
+        self.here = here
+
+    def is_here(self, seconds: float) -> bool:
+        self.counts["seconds"] += round(seconds)
+        return self.here
+
+
+@given(st.integers(0, 20), st.integers(1, 9), st.dictionaries(st.integers(0, 19), st.integers(1, 3)))
+def test_what_is_late_is_asked_for_once_more_and_keeps_nobody_waiting(
+    length: int, count: int, late: dict[int, int]
+) -> None:
+    """`late`: how often the answer to a part does not come."""
+    counts, asked = Counter[str](), Counter[int]()
+
+    def ask(part: int) -> Late:
+        asked[part] += 1
+        return Late(counts, part, here=asked[part] > late.get(part, 0))
+
+    found, waits = list[int](), list[bool]()
+    parts: Any = asked_ahead(iter(range(length)), ask, count)
+    for part, context in parts:
+        with context:
+            assert context.part == part
+            found.append(part)
+            waits.append(not context.here)
+    assert sorted(found) == list(range(length))
+    assert counts["asked"] == 0
+    assert counts["most"] <= count
+    assert set(asked.values()) <= {1, 2}
+    assert {part for part, times in asked.items() if times == 2} <= late.keys()
+    assert counts["seconds"] <= length  # of each at most one
+    for part, waited in zip(found, waits, strict=True):
+        if waited and asked[part] == 1:  # none of the others was here, then
+            ahead = [one for one in found[found.index(part) + 1 :] if one < part + count]
+            assert all(late.get(one, 0) >= 1 for one in ahead)
 
 
 @pytest.mark.parametrize("workers", [2, 7, 16])
@@ -287,8 +330,11 @@ def test_to_a_far_host_nothing_is_sent(server: Scripted) -> None:
         server.open[0].recv(1)
 
 
-def served(folder: Path, web: HttpServer, **options: Any) -> tuple[CloudVolume, np.ndarray[Any, Any]]:
-    """A volume of 5 x 4 x 3 chunks behind a web server that is near, and its voxels."""
+def served(
+    folder: Path, web: HttpServer, server: FaultProxy | None = None, **options: Any
+) -> tuple[CloudVolume, np.ndarray[Any, Any]]:
+    """A volume of 5 x 4 x 3 chunks behind a web server that is near, or a proxy before it; and its voxels."""
+    url = web.url if server is None else f"http://127.0.0.1:{server.port}"
     shape = (75, 61, 40)
     info = CloudVolume.create_new_info(
         num_channels=1, layer_type="image", data_type="uint8", encoding="raw", resolution=[1, 1, 1],
@@ -298,9 +344,9 @@ def served(folder: Path, web: HttpServer, **options: Any) -> tuple[CloudVolume, 
     local.commit_info()
     voxels = np.random.default_rng(0).integers(1, 255, (*shape, 1), "u1")
     local[:, :, :] = voxels
-    remote = CloudVolume(f"{web.url}/layer", **options)
+    remote = CloudVolume(f"{url}/layer", **options)
     store: Any = remote._layer.objects().store
-    store._client._connected()._hosts[web.url]._connecting = 0.0001
+    store._client._connected()._hosts[url]._connecting = 0.0001
     assert isinstance(store, AsksAhead)
     assert store.is_near
     web.seen.clear()
@@ -322,6 +368,17 @@ def test_each_chunk_is_asked_for_once(tmp_path: Path, lru: int, tls: bool) -> No
         assert (vol[10:40, 20:50, 10:30] == voxels[13:43, 15:45, 3:23]).all()
         assert len(web.seen) == 60 if lru else len(web.seen) > 60
         assert max(Counter(seen.path for seen in web.seen).values()) <= 3
+
+
+def test_a_connection_that_hangs_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with HttpServer(tmp_path) as web, FaultProxy(web.port) as proxy:
+        vol, voxels = served(tmp_path, web, server=proxy, options={"timeout": 10**6})
+        hanging = {f"/layer/1_1_1/{x}-{x + 16}_21-37_7-23" for x in (-3, 13, 45)}
+        proxy.plan(Fault.stall(), Fault.stall(), Fault.stall(), match=lambda one: one.path in hanging)
+        assert (vol[:, :, :] == voxels).all()
+        asked = Counter(one.path for one in proxy.requests if "1_1_1" in one.path)
+        assert len(asked) == 5 * 4 * 3
+        assert {path: count for path, count in asked.items() if count > 1} == dict.fromkeys(hanging, 2)
 
 
 def test_chunks_that_are_missing_or_broken(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ class AsksAhead(Protocol):
 
         What goes wrong with it is not told here: that `get` tries again and tells. None: nothing was sent.
         Whatever is not used is given up at the end of the context, or with the last reference to it.
+        A context may have a method `is_here(seconds: float) -> bool`, whether the answer begins to come
+        within so many seconds: one that hangs then keeps no others waiting.
         Raises StoreError for what is no key.
         """
         ...

@@ -62,6 +62,11 @@ class Sent:
         if line is not None:
             line.close()
 
+    def is_here(self, seconds: float) -> bool:
+        """Whether the answer begins to come within so many seconds; True, too, where it was taken."""
+        line = self._line
+        return line is None or line.hears(seconds)
+
     def claimed(self, request: _Request) -> tuple[Host, Line] | None:
         """Return host and line that the answer comes by, if the request is this one; only once."""
         line = self._line

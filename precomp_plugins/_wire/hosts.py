@@ -73,7 +73,7 @@ class Host:
                 line = self._idle.pop()
             except IndexError:  # another thread was quicker
                 break
-            if line.is_idle:
+            if not line.hears(0):  # what nobody asked for is its end, as a rule
                 line.keep_to(limits)
                 return line
             line.close()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from urllib3.connection import HTTPConnection
+from urllib3.util import wait_for_read
 
 from precomp.retry import Limits
 
@@ -26,10 +27,9 @@ class Line:
         self.sock: Any = connection.sock
         self._news = _news_of(self.sock)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing has come that nobody asked for, such as the end, as far as is known here."""
-        return self._connection.is_connected if self._news is None else not self._news(0)
+    def hears(self, seconds: float) -> bool:
+        """Whether something is there to read within so many seconds, be it the end."""
+        return bool(wait_for_read(self.sock, seconds) if self._news is None else self._news(seconds * 1000))
 
     def keep_to(self, limits: Limits) -> None:
         """Wait as long for a byte as `limits` say."""
@@ -41,7 +41,7 @@ class Line:
         self._connection.close()
 
 
-def _news_of(sock: Any) -> Callable[[int], object] | None:
+def _news_of(sock: Any) -> Callable[[float], object] | None:
     """Return what tells of anything to read, within so many milliseconds; None where the system cannot."""
     if not hasattr(select, "poll"):
         return None
