@@ -87,7 +87,7 @@ class BatchReader:
 
         In a shard chunks of all regions may lie in turns. For a far one it is better to read them so.
         """
-        count = workers if self._store.is_near and stop - start > _FEW else 1
+        count = max(1, min(workers, (stop - start) // _FEW)) if self._store.is_near else 1
         return list(itertools.pairwise(start + (stop - start) * at // count for at in range(count + 1)))
 
     def _look_up(self, group: ShardGroup, taker: Taker, tick: Tick | None, in_parts: bool) -> Iterator[_Run]:
