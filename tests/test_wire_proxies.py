@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from servers.http import CERTIFICATE, HttpServer
 
-from precomp.retry import Limits
+from precomp.errors import StoreError
+from precomp.retry import Limits, TransientError
 from precomp_plugins._wire.connections import Connections
 from precomp_plugins._wire.proxies import stays_here
 
@@ -152,6 +153,21 @@ def test_what_is_open_is_closed_with_the_store(root: Path) -> None:
         assert sock.fileno() >= 0
         del connections, kept
         assert sock.fileno() == -1
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there_is_named(scheme: str) -> None:
+    """Not its password, and not the host alone, which may be in the best of health."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for address, error, told in (
+        (f"127.0.0.1:{port}", TransientError, f"to far.example.org by the proxy 127.0.0.1:{port} failed"),
+        ("no-such-host.invalid:3128", StoreError, "no host no-such-host.invalid:3128, the proxy to far"),
+    ):
+        connections = Connections(lambda _, at=address: f"http://ada:pass-word@{at}", trusted, "")
+        with pytest.raises(error, match=told) as caught:
+            fetched(connections, f"{scheme}://far.example.org/x")
+        assert "pass-word" not in str(caught.value)
 
 
 def test_what_goes_by_a_proxy_does_not_stay_here(monkeypatch: pytest.MonkeyPatch) -> None:

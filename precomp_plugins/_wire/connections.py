@@ -62,7 +62,9 @@ class Connections:
         """
 
         def failed(error: Exception) -> Exception:
-            return transport_failure(url, error, what, self._distrusted)
+            known = self._hosts.get(_split(url)[0])
+            proxy = None if known is None else known.proxy
+            return transport_failure(url, error, what, self._distrusted, proxy)
 
         try:
             sent = claim(self, method, url, headers)

@@ -18,19 +18,20 @@ _UNKNOWN_HOST = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", sock
 
 
 def transport_failure(
-    url: str, error: Exception, what: str, distrusted: str
+    url: str, error: Exception, what: str, distrusted: str, proxy: str | None
 ) -> TransientError | PrecompError:
     """Return what to raise from `error`: a TransientError where another try may go well.
 
     `url` is what was asked for, `what` the name of what was wanted, `distrusted` what to do about a
-    certificate that is not trusted.
+    certificate that is not trusted, `proxy` the host and port of the proxy on the way, if there is one.
     """
     host = urlsplit(url).netloc.rpartition("@")[2]
+    unknown = host if proxy is None else f"{proxy}, the proxy to {host}"  # which looks for the host itself
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, socket.gaierror) and cause.errno in _UNKNOWN_HOST:
             return StoreError(
-                f"{what}: there is no host {host}, or no network ({cause.strerror}); correct the address"
+                f"{what}: there is no host {unknown}, or no network ({cause.strerror}); correct the address"
             )
         if isinstance(cause, ssl.SSLCertVerificationError):
             return StoreError(
@@ -41,13 +42,14 @@ def transport_failure(
                 f"{what}: the proxy does not let through to {host}: {refusal[1]}; write user and "
                 "password into its address, or go by another"
             )
+    way = host if proxy is None else f"{host} by the proxy {proxy}"
     if isinstance(error, exceptions.LocationValueError):
         return StoreError(f"{what}: no request can be sent to the host {host}: {error}")
     if isinstance(error, (TimeoutError, exceptions.TimeoutError)) and not isinstance(
         error, exceptions.NewConnectionError
     ):
-        return TransientError(f"nothing came from {host} in time ({type(error).__name__})")
-    return TransientError(f"the connection to {host} failed ({_told(causes[-1])})")
+        return TransientError(f"nothing came from {way} in time ({type(error).__name__})")
+    return TransientError(f"the connection to {way} failed ({_told(causes[-1])})")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

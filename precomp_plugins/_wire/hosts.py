@@ -30,14 +30,20 @@ _AGENT = "User-Agent: precomp\r\n"  # without one some servers refuse
 
 
 class Host:
-    """The connections to one host, all by the same way."""
+    """The connections to one host, all by the same way.
+
+    Attributes:
+        proxy: on that way, its host and port; None where there is none.
+    """
 
     def __init__(self, origin: str, proxy: str | None, context: ssl.SSLContext | None) -> None:
         address = urllib3.util.parse_url(origin)
         self._context, self._address = context, address
         lines = {"Host": host_header(origin)}
         self._proxy: urllib3.ProxyManager | None = None  # for what it knows; it makes no connection
+        self.proxy: str | None = None
         if proxy is not None:
+            self.proxy = host_header(proxy)
             login = proxy_login(proxy)
             self._proxy = urllib3.ProxyManager(proxy, proxy_headers=login, proxy_ssl_context=context)
         self._forwards = self._proxy is not None and address.scheme == "http"
