@@ -220,7 +220,13 @@ def test_a_derived_class_has_attributes_of_its_own(vol: CloudVolume) -> None:
         mine.filll_missing = True
 
 
-@pytest.mark.parametrize("wrong", [("compress", 3), ("parallel", 0), ("parallel", "many"), ("mip", "a")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *[("compress", 3), ("parallel", 0), ("parallel", "many"), ("mip", "a")],
+        *[("cdn_cache", "no-store\r\nx: y"), ("cdn_cache", "für immer"), ("cdn_cache", -1)],
+    ],
+)
 def test_wrong_options_are_refused(vol: CloudVolume, wrong: tuple[str, Any]) -> None:
     with pytest.raises((ArgumentError, ScaleNotFoundError)):
         setattr(vol, *wrong)

@@ -21,6 +21,7 @@ from precomp.info import (
     ZfpcNumber,
 )
 from precomp.volume.caching import CACHE_BYTES
+from precomp.volume.settings import is_header
 
 __all__ = ["CreateTable", "DefaultsTable", "PluginsTable", "VolumeTable"]
 
@@ -37,8 +38,11 @@ def _mip(value: object) -> None:
 
 
 def _seconds(value: object) -> None:
-    if type(value) is int and value < 0:
-        raise ValueError("expected false, true, a number of seconds from 0 on, or the text of Cache-Control")
+    if (type(value) is int and value < 0) or (isinstance(value, str) and not is_header(value)):
+        raise ValueError(
+            "expected false, true, a number of seconds from 0 on, or the text of Cache-Control in "
+            "printable ASCII characters"
+        )
 
 
 def _threads(value: object) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "checked_create",
     "checked_parallel",
     "compressor_name",
+    "is_header",
     "worker_count",
 ]
 
@@ -97,8 +98,10 @@ class Settings:
     cdn_cache: CdnCache = attrs.field(
         default=False,
         validator=_checked(
-            "True, False, a number of seconds or a Cache-Control text",
-            lambda value: isinstance(value, str) or _is_bool(value) or _is_count(value, 0),
+            "True, False, a number of seconds or a Cache-Control text of printable ASCII characters",
+            lambda value: (
+                is_header(value) if isinstance(value, str) else _is_bool(value) or _is_count(value, 0)
+            ),
         ),
     )
     parallel: Parallel = attrs.field(
@@ -123,6 +126,11 @@ class Settings:
     def caching(self) -> Caching:
         """Where copies are kept, as a layer wants to know it."""
         return Caching(self.cache, self.cache_bytes, self.cache_validate)
+
+
+def is_header(text: str) -> bool:
+    """Whether a text can be the value of an HTTP header."""
+    return text.isascii() and text.isprintable()
 
 
 def _fits_cache(value: Any) -> bool:
