@@ -21,6 +21,7 @@ __all__ = ["FAILURES", "Received", "receive"]
 FAILURES = (OSError, HTTPException)
 """What reading from a connection raises."""
 
+_FIRST = 2**11  # bytes; few heads are longer, and what follows goes straight to its place
 _HEAD = 2**14  # bytes; of a longer one http.client is asked, which has a limit too
 _ROOM = 2**26  # bytes; what is announced may never come, so that more room is made only once this is full
 _PIECE = 2**17  # bytes; at most so much is taken from http.client at a time
@@ -113,7 +114,7 @@ def receive(sock: Any, method: str, limits: Limits) -> Received:
     text, end = bytearray(), -1
     while True:
         while end < 0:
-            piece = sock.recv(_HEAD)
+            piece = sock.recv(_FIRST)
             seen = max(0, len(text) - 3)
             text += piece
             end = text.find(b"\r\n\r\n", seen)
